@@ -1,0 +1,1 @@
+//! Criterion benchmarks of stepsynth; see the `benches` folder.

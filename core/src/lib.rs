@@ -1,0 +1,10 @@
+//! The mathematics of stepsynth: packed batches, tokenisation, the transformer with its hand-written gradients, training
+//! and metrics. Knows no device, no network and no LLM.
+
+pub mod backend;
+mod batch;
+mod error;
+pub mod random;
+
+pub use batch::{Batch, Sequence};
+pub use error::{Error, Result};

@@ -1,0 +1,100 @@
+//! One labelled example of any task.
+
+use serde::{Deserialize, Serialize};
+
+/// What the student reads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Input {
+    /// Question answering: find the answer in the context.
+    Qa {
+        /// The question.
+        question: String,
+        /// The text that holds the answer.
+        context: String,
+    },
+    /// Sentence pair. `text` is the hypothesis or question, `text_pair` the premise or paragraph (the order in which the
+    /// paper's released scripts tokenise).
+    Pair {
+        /// Hypothesis or question.
+        text: String,
+        /// Premise or paragraph.
+        text_pair: String,
+    },
+    /// One text.
+    Single {
+        /// The text.
+        text: String,
+    },
+}
+
+impl Input {
+    /// The part a teacher writes: the text, the hypothesis or the question.
+    pub fn written(&self) -> &str {
+        match self {
+            Self::Single { text } | Self::Pair { text, .. } => text,
+            Self::Qa { question, .. } => question,
+        }
+    }
+
+    /// The part a teacher is given: premise, paragraph or context.
+    pub fn context(&self) -> Option<&str> {
+        match self {
+            Self::Single { .. } => None,
+            Self::Pair { text_pair, .. } => Some(text_pair),
+            Self::Qa { context, .. } => Some(context),
+        }
+    }
+
+    /// The same input with another written part.
+    #[must_use]
+    pub fn with_written(&self, written: String) -> Self {
+        match self {
+            Self::Single { .. } => Self::Single { text: written },
+            Self::Pair { text_pair, .. } => Self::Pair { text: written, text_pair: text_pair.clone() },
+            Self::Qa { context, .. } => Self::Qa { question: written, context: context.clone() },
+        }
+    }
+}
+
+/// An answer in its context.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The words of the context from `start`.
+    pub text: String,
+    /// Offset of the first character (Unicode scalar value, not byte) in the context.
+    pub start: usize,
+}
+
+/// What the student should say.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Index into the task's label names.
+    Label(usize),
+    /// Accepted answers, at least one; the first is the one trained on.
+    Answers(Vec<Answer>),
+}
+
+/// An input with its target and a name that is unique within its source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// Name, for provenance: from the file, or `<source>:<row>`.
+    pub id: String,
+    /// What the student reads.
+    pub input: Input,
+    /// What it should say.
+    pub target: Target,
+}
+
+impl Example {
+    /// The label index of a classification example.
+    pub fn label(&self) -> Option<usize> {
+        match self.target {
+            Target::Label(label) => Some(label),
+            Target::Answers(_) => None,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Experiments: cells and how they run.
+
+pub mod cell;

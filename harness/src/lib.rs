@@ -1,0 +1,7 @@
+//! stepsynth: an LLM writes a data set, a small model learns from it, its errors on a little gold data guide the next
+//! round of writing.
+
+pub mod experiment;
+pub mod method;
+pub mod student;
+pub mod teacher;

@@ -1,0 +1,3 @@
+//! The `stepsynth` command.
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The methods: S3 and its baselines.
+
+mod row;
+
+pub use row::Row;

@@ -1,0 +1,88 @@
+//! The student as experiments see it: something that is trained from scratch on examples and then predicts.
+
+use std::path::Path;
+
+use stepsynth_datasets::{Example, Input};
+
+/// Everything one training run depends on.
+pub struct FitJob<'a> {
+    /// Seeds initialisation, order and dropout.
+    pub seed: u64,
+    /// Training examples.
+    pub train: &'a [Example],
+    /// Examples that choose the best epoch; empty = the last epoch is kept.
+    pub select: &'a [Example],
+    /// Called after every optimizer step with (steps done, steps in all); returning false interrupts.
+    pub progress: &'a (dyn Fn(usize, usize) -> bool + Sync),
+}
+
+/// What one epoch gave.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct EpochRecord {
+    /// From 1.
+    pub epoch: usize,
+    /// Mean training loss over the epoch.
+    pub train_loss: f64,
+    /// The task's metric on the training rows, measured during the epoch (dropout on).
+    pub train_metric: f64,
+    /// The task's metric on `select`, if there is one.
+    pub select_metric: Option<f64>,
+}
+
+/// What training consumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct FitCost {
+    /// Real tokens trained on, over all epochs.
+    pub train_tokens: u64,
+    /// Floating-point operations, by the formula in the documentation of the student.
+    pub train_flops: f64,
+}
+
+/// A prediction for one input.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prediction {
+    /// Classification.
+    Label {
+        /// Index into the task's label names: the largest logit.
+        label: usize,
+        /// One value per label.
+        logits: Vec<f32>,
+    },
+    /// Question answering.
+    Span {
+        /// The answer's text.
+        answer: String,
+        /// First character in the context.
+        start: usize,
+        /// One past the last character.
+        end: usize,
+        /// Start logit + end logit.
+        score: f32,
+    },
+}
+
+/// A kind of student for one task, ready to be trained any number of times.
+pub trait Student: Send + Sync {
+    /// Trains a freshly initialised student.
+    ///
+    /// # Errors
+    /// `stepsynth_core::Error::Interrupted` (downcast from `anyhow::Error`) if `progress` returned false.
+    fn fit(&self, job: &FitJob<'_>) -> anyhow::Result<Box<dyn Fitted>>;
+    /// Name of the device and precision, for results.
+    fn device(&self) -> String;
+}
+
+/// A trained student.
+pub trait Fitted: Send {
+    /// Predicts every input, in order.
+    fn predict(&self, inputs: &[Input]) -> anyhow::Result<Vec<Prediction>>;
+    /// One record per epoch trained.
+    fn history(&self) -> &[EpochRecord];
+    /// Epoch whose weights were kept.
+    fn best_epoch(&self) -> usize;
+    /// What training consumed.
+    fn cost(&self) -> FitCost;
+    /// Writes a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`), atomically.
+    fn save(&self, directory: &Path) -> anyhow::Result<()>;
+}

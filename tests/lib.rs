@@ -1,0 +1,1 @@
+//! Integration tests of stepsynth; see the `suite` folder.
