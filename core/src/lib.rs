@@ -5,6 +5,7 @@ pub mod backend;
 mod batch;
 mod error;
 pub mod random;
+pub mod reference;
 
 pub use batch::{Batch, Sequence};
 pub use error::{Error, Result};
