@@ -3,7 +3,9 @@
 
 pub mod backend;
 mod batch;
+pub mod config;
 mod error;
+mod file;
 pub mod random;
 pub mod reference;
 
