@@ -293,6 +293,9 @@ pub trait Backend: Send + Sync {
     /// `y[i] = x[i] factor(i)` in place, `i` counting row-major elements. It is its own backward pass.
     fn dropout(&self, y: &mut Self::Tensor, dropout: &Dropout) -> Result<()>;
 
+    /// `y = x`, equal shapes. Overwrites `y`.
+    fn copy(&self, y: &mut Self::Tensor, x: &Self::Tensor) -> Result<()>;
+
     /// `y += x`, equal shapes.
     fn add(&self, y: &mut Self::Tensor, x: &Self::Tensor) -> Result<()>;
 

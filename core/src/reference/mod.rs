@@ -196,6 +196,12 @@ impl<T: ReferenceReal> Backend for Reference<T> {
         Ok(())
     }
 
+    fn copy(&self, y: &mut Array2<T>, x: &Array2<T>) -> Result<()> {
+        expect_shape("copy", "x", x.dim(), y.dim())?;
+        y.assign(x);
+        Ok(())
+    }
+
     fn add(&self, y: &mut Array2<T>, x: &Array2<T>) -> Result<()> {
         expect_shape("add", "x", x.dim(), y.dim())?;
         *y += x;
