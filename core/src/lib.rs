@@ -7,6 +7,7 @@ pub mod config;
 mod error;
 mod file;
 pub mod random;
+pub mod weights;
 
 pub use batch::{Batch, Sequence};
 pub use error::{Error, Result};
