@@ -55,7 +55,8 @@ impl<B: Backend> Model<B> {
         config.validate("model configuration")?;
         let stream = Stream::new(seed, "initialise");
         let layout = parameter_layout(&config, head);
-        let host = layout.iter().enumerate().map(|(index, spec)| initialise::parameter(&config, spec, stream.child(index as u64)));
+        let host =
+            layout.iter().enumerate().map(|(index, spec)| initialise::parameter(&config, spec, stream.child(index as u64)));
         let parameters = layout
             .iter()
             .zip(host)
