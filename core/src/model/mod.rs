@@ -5,6 +5,8 @@ mod encoder;
 mod initialise;
 mod parameters;
 mod qa;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 

@@ -4,6 +4,8 @@
 mod activation;
 mod attention;
 mod embed;
+#[cfg(test)]
+mod finite_differences;
 mod loss;
 mod norm;
 mod optimizer;
