@@ -1,0 +1,3 @@
+//! Tests across packages, one binary.
+
+mod golden_models;
