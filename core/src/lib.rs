@@ -6,7 +6,9 @@ mod batch;
 pub mod config;
 mod error;
 mod file;
+pub mod metric;
 pub mod random;
+pub mod tokenize;
 pub mod weights;
 
 pub use batch::{Batch, Sequence};
