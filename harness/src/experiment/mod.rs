@@ -1,3 +1,4 @@
 //! Experiments: cells and how they run.
 
 pub mod cell;
+pub mod method_options;
