@@ -3,8 +3,14 @@
 
 pub mod backend;
 mod batch;
+pub mod config;
 mod error;
+mod file;
+pub mod model;
 pub mod random;
+pub mod reference;
+pub mod train;
+pub mod weights;
 
 pub use batch::{Batch, Sequence};
 pub use error::{Error, Result};
