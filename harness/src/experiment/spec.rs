@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use stepsynth_datasets::Protocol;
 use toml::{Table, Value};
 
 use super::fields::{self, Fields};
 use super::method_options::{MethodOptions, Size};
 use super::settings::{GoldSizes, TrainSettings};
 use crate::failure::Failure;
-use crate::report::results::Protocol;
 
 /// Specs that come with the program, by name.
 pub const PRESETS: [(&str, &str); 1] = [("quickstart", include_str!("../../presets/quickstart.toml"))];
@@ -136,7 +136,7 @@ pub fn parse(text: &str, place: &str, overrides: &[Override]) -> Result<Spec> {
         version,
         name: top.required("name", "write a short name")?,
         seeds: top.optional("seeds", "write a list of whole numbers of at least 0")?.unwrap_or_else(|| vec![0]),
-        protocol: top.optional("protocol", "write \"clean\" or \"paper\"")?.unwrap_or_default(),
+        protocol: top.optional("protocol", "write \"clean\" or \"paper\"")?.unwrap_or(Protocol::Clean),
         student: top.optional("student", "write tiny, small, a model directory or a table")?.unwrap_or_else(tiny),
         train: per_task(&mut top, place, "train", &tasks, TrainSettings::fault)?,
         gold: per_task(&mut top, place, "gold", &tasks, GoldSizes::fault)?,
