@@ -2,6 +2,8 @@
 //! round of writing.
 
 pub mod experiment;
+pub mod failure;
 pub mod method;
+pub mod report;
 pub mod student;
 pub mod teacher;

@@ -108,6 +108,9 @@ pub enum RequestError {
     /// The teacher cannot do this kind of request.
     #[error("{0}")]
     Unsupported(String),
+    /// A budget (`--max-requests`, `--max-tokens`, `--max-usd`) is used up; the request was not sent.
+    #[error("not sent: {0}")]
+    Budget(String),
 }
 
 /// A source of text: synchronous, in batches, one result per request in the same order.
