@@ -17,8 +17,8 @@ pub fn score(metric: Metric, examples: &[Example], predictions: &[Prediction]) -
     match metric {
         Metric::Accuracy => with_labels(examples, predictions, metric::accuracy),
         Metric::MacroF1 => with_labels(examples, predictions, metric::macro_f1),
-        Metric::ExactMatch => with_answers(examples, predictions, metric::exact_match),
-        Metric::F1 => with_answers(examples, predictions, metric::f1),
+        Metric::ExactMatch => with_answers(examples, predictions, |answer, accepted| metric::exact_match(answer, accepted)),
+        Metric::F1 => with_answers(examples, predictions, |answer, accepted| metric::f1(answer, accepted)),
     }
 }
 
@@ -51,7 +51,7 @@ fn with_labels(
     Ok(measure(&truth, &predicted.context("the metric needs labels, the predictions are answers")?)?)
 }
 
-fn with_answers(examples: &[Example], predictions: &[Prediction], measure: fn(&str, &[&str]) -> f64) -> Result<f64> {
+fn with_answers(examples: &[Example], predictions: &[Prediction], measure: impl Fn(&str, &[&str]) -> f64) -> Result<f64> {
     let mut sum = 0.0;
     for (example, prediction) in examples.iter().zip(predictions) {
         let (Target::Answers(answers), Prediction::Span { answer, .. }) = (&example.target, prediction) else {
