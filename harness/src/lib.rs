@@ -5,5 +5,6 @@ pub mod experiment;
 pub mod failure;
 pub mod method;
 pub mod report;
+pub mod prompt;
 pub mod student;
 pub mod teacher;
