@@ -16,3 +16,5 @@ pub mod run;
 pub mod settings;
 pub mod spec;
 pub mod world;
+
+pub use settings::TrainSettings;

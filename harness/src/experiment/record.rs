@@ -142,9 +142,8 @@ impl Recorder<'_> {
         }
         template.wall_seconds = Some(started.elapsed().as_secs_f64());
         template.peak_rss_mb = peak_rss_mb();
-        for measure in measures {
-            let metric = measure.metric.to_owned();
-            measured.push(ResultRow { split, metric, value: measure.value, n: Some(n), ..template.clone() });
+        for (metric, value) in measures {
+            measured.push(ResultRow { split, metric: metric.to_owned(), value, n: Some(n), ..template.clone() });
         }
         for row in &measured {
             results::check(row).map_err(|message| anyhow::anyhow!("{}: round {round}: {message}", self.id))?;

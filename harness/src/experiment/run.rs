@@ -198,7 +198,7 @@ impl Run<'_> {
             task: planned.task.clone(),
             method: planned.method.kind.name().to_owned(),
             variant: planned.method.variant.clone(),
-            student: self.spec.student.name().to_owned(),
+            student: self.spec.student.clone(),
             teacher: task.teacher.name(),
             provenance: Provenance::None,
             protocol: self.spec.protocol,

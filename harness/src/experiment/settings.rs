@@ -2,6 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Length of the warm-up. In a spec, a whole number is steps and a number with a decimal point is a share.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a whole number of steps or a share of all steps in [0.0, 1.0]")]
+pub enum Warmup {
+    /// Optimizer steps.
+    Steps(usize),
+    /// Share of all optimizer steps.
+    Share(f64),
+}
+
+impl Warmup {
+    /// Optimizer steps out of `total`.
+    pub fn steps(self, total: usize) -> usize {
+        match self {
+            Self::Steps(steps) => steps,
+            Self::Share(share) => (share * total as f64).round() as usize,
+        }
+    }
+}
+
 /// How a student is trained: `[train]`, with overrides for one task in `[train.TASK]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -14,8 +34,8 @@ pub struct TrainSettings {
     pub learning_rate: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Steps over which the learning rate rises linearly from 0; it falls linearly to 0 afterwards.
-    pub warmup: usize,
+    /// How long the learning rate rises linearly from 0; it falls linearly to 0 afterwards.
+    pub warmup: Warmup,
     /// Longest sequence in tokens.
     pub max_length: usize,
     /// Question answering: tokens by which two windows of one context overlap.
@@ -33,7 +53,7 @@ impl Default for TrainSettings {
             batch_size: 16,
             learning_rate: 5e-4,
             weight_decay: 0.01,
-            warmup: 0,
+            warmup: Warmup::Steps(0),
             max_length: 128,
             stride: 32,
             max_grad_norm: 1.0,
@@ -57,6 +77,11 @@ impl TrainSettings {
         }
         if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
             return Some(("learning_rate", format!("is {}; use more than 0 and at most 1", self.learning_rate)));
+        }
+        if let Warmup::Share(share) = self.warmup
+            && !(0.0..=1.0).contains(&share)
+        {
+            return Some(("warmup", format!("is {share}; use whole steps or a share in [0.0, 1.0]")));
         }
         [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm)]
             .into_iter()

@@ -17,8 +17,8 @@ pub fn score(metric: Metric, examples: &[Example], predictions: &[Prediction]) -
     match metric {
         Metric::Accuracy => with_labels(examples, predictions, metric::accuracy),
         Metric::MacroF1 => with_labels(examples, predictions, metric::macro_f1),
-        Metric::ExactMatch => with_answers(examples, predictions, metric::exact_match),
-        Metric::F1 => with_answers(examples, predictions, metric::f1),
+        Metric::ExactMatch => with_answers(examples, predictions, |answer, accepted| metric::exact_match(answer, accepted)),
+        Metric::F1 => with_answers(examples, predictions, |answer, accepted| metric::f1(answer, accepted)),
     }
 }
 
