@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::cancel::lock;
-use crate::teacher::{Completion, Provenance, Request, RequestError, Teacher, Usage};
+use crate::teacher::{Completion, Provenance, Recorded, Request, RequestError, Teacher, Usage};
 
 /// Consumption of some requests. A sum with an unknown part is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,5 +154,8 @@ impl Teacher for Meter<'_> {
         let mut state = lock(&self.state);
         state.0 = state.0.plus(consumed);
         answers
+    }
+    fn recording(&self) -> Option<&[Recorded]> {
+        self.inner.recording()
     }
 }
