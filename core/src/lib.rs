@@ -3,8 +3,13 @@
 
 pub mod backend;
 mod batch;
+pub mod config;
 mod error;
+mod file;
+pub mod metric;
 pub mod random;
+pub mod tokenize;
+pub mod weights;
 
 pub use batch::{Batch, Sequence};
 pub use error::{Error, Result};
