@@ -97,7 +97,8 @@ fn files_are_short() {
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("to", "do!("), concat!("unim", "plemented!("), concat!("db", "g!(")];
+    let marks =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("to", "do!("), concat!("unim", "plemented!("), concat!("db", "g!(")];
     for (path, text) in sources(&[".rs", ".cu", ".cuh", ".py", ".toml", ".md", ".sh"]) {
         for (number, line) in text.lines().enumerate() {
             for mark in marks {
