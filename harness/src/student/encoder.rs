@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use stepsynth_core::backend::Backend;
 use stepsynth_core::config::{EncoderConfig, Head};
-use stepsynth_core::model::Model;
+use stepsynth_core::model::{Initialisation, Model};
 use stepsynth_core::tokenize::Tokenizer;
 use stepsynth_core::train::{AdamWSettings, TrainSettings as CoreSettings, logits, train};
 use stepsynth_datasets::{Input, Kind, TaskSpec};
@@ -55,14 +55,14 @@ impl<B: Backend> EncoderStudent<B> {
                 let texts = job.train.iter().flat_map(|example| encode::texts(&example.input));
                 let tokenizer = Tokenizer::train(texts, shape.vocab_size, MIN_WORD_FREQUENCY)?;
                 let config = shape.config(tokenizer.vocab_size(), tokenizer.pad_id(), self.settings.max_length, labels);
-                Ok((tokenizer, Model::new(&*self.backend, config, self.head(), job.seed)?))
+                Ok((tokenizer, Model::new(&*self.backend, config, self.head(), Initialisation::Scratch, job.seed)?))
             }
             Origin::Directory(directory) => {
                 let tokenizer = Tokenizer::load(directory)?;
                 let mut config = EncoderConfig::load(directory)?;
                 config.id2label = labels;
                 let loaded = stepsynth_core::weights::load(directory, &config, self.head())?;
-                let fresh = Model::new(&*self.backend, config.clone(), self.head(), job.seed)?;
+                let fresh = Model::new(&*self.backend, config.clone(), self.head(), Initialisation::Transformers, job.seed)?;
                 let mut tensors = fresh.tensors(&self.backend)?;
                 for (name, tensor) in loaded.tensors {
                     if let Some(slot) = tensors.iter_mut().find(|(slot, _)| *slot == name) {
