@@ -1,6 +1,6 @@
 //! Elementwise non-linearities.
 
-use std::f32::consts::{FRAC_2_SQRT_PI, FRAC_1_SQRT_2};
+use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 use stepsynth_core::Result;
 use stepsynth_core::backend::Activation;
@@ -41,7 +41,11 @@ pub(super) fn backward(cpu: &Cpu, d_x: &mut Tensor, d_y: &Tensor, x: &Tensor, ki
             let inner = 2.0 * SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * (x * x));
             gate + x * (gate * (1.0 - gate)) * inner
         }),
-        Activation::Relu => map_slope(cpu, d_x, d_y, x, |x| if x > 0.0 { 1.0 } else { 0.0 }),
+        Activation::Relu => map_slope(cpu, d_x, d_y, x, |x| {
+            // NaN is neither, and stays.
+            let x = if x <= 0.0 { 0.0 } else { x };
+            if x > 0.0 { 1.0 } else { x }
+        }),
         Activation::Tanh => map_slope(cpu, d_x, d_y, x, |x| {
             let y = math::tanh(x);
             1.0 - y * y

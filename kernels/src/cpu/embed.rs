@@ -21,7 +21,7 @@ pub(super) fn forward(
     let (tokens, columns) = (batch.ids.len(), word.columns);
     out.expect("embed", "out", tokens, columns)?;
     let lookups = lookups(batch, word, position, token_type);
-    check("embed", tokens, columns, &lookups, Tensor::shape)?;
+    check("embed", tokens, columns, &lookups, |table| table.shape())?;
     let per_chunk = rows_per_chunk(columns);
     cpu.workers.run(
         out.data.chunks_mut(per_chunk * columns.max(1)).enumerate(),

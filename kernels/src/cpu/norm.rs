@@ -3,8 +3,8 @@
 use stepsynth_core::Result;
 
 use super::parallel::rows_per_chunk;
-use super::rows::{add, squared_deviations, sum};
-use super::{Cpu, Tensor, rows};
+use super::rows::{add, dot, dot3, squared_deviations, sum};
+use super::{Cpu, Tensor};
 
 /// `y = (x - mean) rstd gamma + beta`; `stats` receives `mean, rstd`.
 pub(super) fn forward(
@@ -82,8 +82,8 @@ pub(super) fn backward(
                 for (z, &x) in d_x.iter_mut().zip(x) {
                     *z = (x - mean) * rstd;
                 }
-                let (mean, along) = scaled_sums(d_y, &gamma.data, d_x);
-                let (mean, along) = (mean / columns as f32, along / columns as f32);
+                let mean = dot(d_y, &gamma.data) / columns as f32;
+                let along = dot3(d_y, &gamma.data, d_x) / columns as f32;
                 for ((d_gamma, &z), &d_y) in d_gamma.iter_mut().zip(d_x.iter()).zip(d_y) {
                     *d_gamma += d_y * z;
                 }
@@ -95,14 +95,8 @@ pub(super) fn backward(
         },
     );
     for partial in partials.chunks_exact(2 * columns) {
-        rows::add(&mut d_gamma.data, &partial[..columns]);
-        rows::add(&mut d_beta.data, &partial[columns..]);
+        add(&mut d_gamma.data, &partial[..columns]);
+        add(&mut d_beta.data, &partial[columns..]);
     }
     Ok(())
-}
-
-/// `sum_i g[i]` and `sum_i g[i] z[i]` with `g = d_y gamma`.
-#[inline(always)]
-fn scaled_sums(d_y: &[f32], gamma: &[f32], z: &[f32]) -> (f32, f32) {
-    (rows::dot(d_y, gamma), rows::dot3(d_y, gamma, z))
 }

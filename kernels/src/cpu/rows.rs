@@ -43,6 +43,22 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_of(a, b, |a, b| a * b)
 }
 
+/// `sum_i a[i] b[i] c[i]`.
+#[inline(always)]
+pub(super) fn dot3(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
+    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+    let (c_blocks, c_rest) = c.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for ((a, b), c) in a_blocks.iter().zip(b_blocks).zip(c_blocks) {
+        for lane in 0..LANES {
+            lanes[lane] += a[lane] * b[lane] * c[lane];
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).zip(c_rest).fold(0.0, |sum, ((&a, &b), &c)| sum + a * b * c);
+    fold(lanes, |a, b| a + b) + rest
+}
+
 /// `sum_i (a[i] - center)^2`.
 #[inline(always)]
 pub(super) fn squared_deviations(a: &[f32], center: f32) -> f32 {
@@ -92,6 +108,7 @@ mod tests {
             let b: Vec<f32> = (0..length).map(|index| (index % 7) as f32).collect();
             assert_eq!(sum(&a), a.iter().sum());
             assert_eq!(dot(&a, &b), a.iter().zip(&b).map(|(a, b)| a * b).sum());
+            assert_eq!(dot3(&a, &b, &b), a.iter().zip(&b).map(|(a, b)| a * b * b).sum());
             assert_eq!(squared_deviations(&a, 2.0), a.iter().map(|a| (a - 2.0) * (a - 2.0)).sum());
             assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         }
