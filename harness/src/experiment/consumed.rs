@@ -40,12 +40,7 @@ impl Consumed {
     }
 
     fn of(usage: Usage) -> Self {
-        Self {
-            requests: 1,
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-            usd: usage.usd,
-        }
+        Self { requests: 1, prompt_tokens: usage.prompt_tokens, completion_tokens: usage.completion_tokens, usd: usage.usd }
     }
 }
 

@@ -77,7 +77,9 @@ impl Journal {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Failure::usage(format!("{place}: another process is running there; wait for it or name another --out")));
+                return Err(Failure::usage(format!(
+                    "{place}: another process is running there; wait for it or name another --out"
+                )));
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("{place}: cannot lock {LOCK}")),
         }
@@ -85,8 +87,7 @@ impl Journal {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.execute_batch(SCHEMA).with_context(|| format!("{}: not a journal of stepsynth", path.display()))?;
-        let held: Option<String> =
-            connection.query_row("SELECT document FROM run", [], |row| row.get(0)).optional()?;
+        let held: Option<String> = connection.query_row("SELECT document FROM run", [], |row| row.get(0)).optional()?;
         match &held {
             None => {
                 connection.execute("INSERT INTO run (document) VALUES (?1)", [&fingerprint.document])?;

@@ -51,7 +51,7 @@ fn with_labels(
     Ok(measure(&truth, &predicted.context("the metric needs labels, the predictions are answers")?)?)
 }
 
-fn with_answers(examples: &[Example], predictions: &[Prediction], measure: fn(&str, &[&str]) -> f64) -> Result<f64> {
+fn with_answers(examples: &[Example], predictions: &[Prediction], measure: impl Fn(&str, &[&str]) -> f64) -> Result<f64> {
     let mut sum = 0.0;
     for (example, prediction) in examples.iter().zip(predictions) {
         let (Target::Answers(answers), Prediction::Span { answer, .. }) = (&example.target, prediction) else {
