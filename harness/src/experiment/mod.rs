@@ -16,5 +16,3 @@ pub mod run;
 pub mod settings;
 pub mod spec;
 pub mod world;
-
-pub use settings::TrainSettings;

@@ -114,8 +114,7 @@ impl Recorder<'_> {
             self.observer.trained(self.id, round, done, total);
             !self.cancel.is_set()
         };
-        let job =
-            FitJob { seed: self.template.seed, train: &train, select: &self.task.gold.select, progress: &progress };
+        let job = FitJob { seed: self.template.seed, train: &train, select: &self.task.gold.select, progress: &progress };
         let fitted = self.student.fit(&job)?;
         let mut measured = self.epochs(round, rows, fitted.as_ref());
         let mut template = self.row(round, rows);

@@ -231,12 +231,18 @@ impl Run<'_> {
     fn verdict(&self, plan: &Plan, mut failures: Vec<(usize, anyhow::Error)>) -> Result<()> {
         let place = self.options.out.display();
         if self.cancel.is_set() {
-            return Err(Failure::Interrupted(format!("interrupted; {place} keeps all finished steps, the same command goes on from there")).into());
+            return Err(Failure::Interrupted(format!(
+                "interrupted; {place} keeps all finished steps, the same command goes on from there"
+            ))
+            .into());
         }
         failures.sort_by_key(|(at, _)| *at);
         let budget = failures.iter().find(|(_, error)| Failure::exit_code(error) == 3);
         if let Some((_, error)) = budget {
-            return Err(Failure::Budget(format!("{error}; {place} keeps all finished steps, a larger budget goes on from there")).into());
+            return Err(Failure::Budget(format!(
+                "{error}; {place} keeps all finished steps, a larger budget goes on from there"
+            ))
+            .into());
         }
         match failures.as_slice() {
             [] => Ok(()),
