@@ -5,13 +5,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use stepsynth_core::backend::Backend as _;
 use stepsynth_core::config::{EncoderConfig, Head, parameter_layout};
 use stepsynth_core::reference::Reference;
 use stepsynth_datasets::{Kind, TaskSpec};
 use stepsynth_kernels::cpu::Cpu;
 
 use super::{EncoderStudent, SHAPES, Shape, Student};
-use crate::experiment::TrainSettings;
+use crate::experiment::settings::TrainSettings;
 
 /// Where students run: `--device`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,19 +89,30 @@ pub(super) fn head(task: &TaskSpec) -> Head {
 }
 
 /// A student for `task`; `threads` is how many one training run may use.
-pub fn build(origin: Origin, device: Device, threads: usize, task: &TaskSpec, settings: &TrainSettings) -> Box<dyn Student> {
+///
+/// # Errors
+/// If the backend cannot start.
+pub fn build(
+    origin: Origin,
+    device: Device,
+    threads: usize,
+    task: &TaskSpec,
+    settings: &TrainSettings,
+) -> Result<Box<dyn Student>> {
     let (task, settings) = (task.clone(), settings.clone());
-    match device {
-        Device::Auto | Device::Cpu => Box::new(EncoderStudent::new(Arc::new(Cpu::new(threads)), origin, task, settings)),
+    Ok(match device {
+        Device::Auto | Device::Cpu => Box::new(EncoderStudent::new(Arc::new(Cpu::new(threads)?), origin, task, settings)),
         Device::Reference => Box::new(EncoderStudent::new(Arc::new(Reference::<f32>::new()), origin, task, settings)),
-    }
+    })
 }
 
 /// Name of the device that [`build`] uses, for results.
-pub fn device_name(device: Device) -> String {
-    use stepsynth_core::backend::Backend as _;
-    match device {
-        Device::Auto | Device::Cpu => Cpu::new(1).name(),
+///
+/// # Errors
+/// If the backend cannot start.
+pub fn device_name(device: Device) -> Result<String> {
+    Ok(match device {
+        Device::Auto | Device::Cpu => Cpu::new(1)?.name(),
         Device::Reference => Reference::<f32>::new().name(),
-    }
+    })
 }

@@ -14,7 +14,7 @@ use stepsynth_datasets::{Input, Kind, TaskSpec};
 use super::build::{Origin, head};
 use super::encode::{self, Lengths};
 use super::{EpochRecord, FitCost, FitJob, Fitted, Prediction, Student, score};
-use crate::experiment::TrainSettings;
+use crate::experiment::settings::TrainSettings;
 
 /// Tokens of an inference batch: enough to keep the matrix products busy, small enough to stay in cache.
 const INFERENCE_TOKENS: usize = 2048;
