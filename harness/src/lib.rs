@@ -4,7 +4,7 @@
 pub mod experiment;
 pub mod failure;
 pub mod method;
-pub mod report;
 pub mod prompt;
+pub mod report;
 pub mod student;
 pub mod teacher;

@@ -4,3 +4,4 @@ mod golden;
 mod golden_metric;
 mod golden_tokenize;
 mod golden_weights;
+mod paper_tables;

@@ -94,7 +94,9 @@ pub(super) fn set(table: &mut Table, path: &str, value: Value) -> Result<(), Str
         let next = at.entry((*key).to_owned()).or_insert_with(|| Value::Table(Table::new()));
         at = match next {
             Value::Table(inner) => inner,
-            Value::Array(_) => return set_in_array(next, path, &keys[keys.iter().position(|k| k == key).unwrap_or(0) + 1..], value),
+            Value::Array(_) => {
+                return set_in_array(next, path, &keys[keys.iter().position(|k| k == key).unwrap_or(0) + 1..], value);
+            }
             _ => return Err(format!("`{key}` in `{path}` is a value, not a table")),
         };
     }

@@ -208,12 +208,9 @@ pub fn check(row: &ResultRow) -> Result<(), String> {
             return Err(format!("`{column}` is {value}: `{}` is a rate in [0, 1]", row.metric));
         }
     }
-    for (column, value) in [
-        ("usd", row.usd),
-        ("train_flops", row.train_flops),
-        ("wall_seconds", row.wall_seconds),
-        ("peak_rss_mb", row.peak_rss_mb),
-    ] {
+    for (column, value) in
+        [("usd", row.usd), ("train_flops", row.train_flops), ("wall_seconds", row.wall_seconds), ("peak_rss_mb", row.peak_rss_mb)]
+    {
         if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
             return Err(format!("`{column}` is not a finite number of at least 0"));
         }
