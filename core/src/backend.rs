@@ -10,7 +10,7 @@
 //! `V` vocabulary, `P` positions, `T` token types, `K` classes.
 
 use crate::random::Stream;
-use crate::{Batch, Result};
+use crate::{Batch, Error, Result};
 
 /// A floating-point number of the host: `f32` for speed, `f64` for checks.
 pub trait Real:
@@ -143,6 +143,25 @@ pub struct DeviceBatch<I> {
     pub host: Batch,
 }
 
+/// Checks one argument's shape; every backend reports a mismatch this way.
+///
+/// # Errors
+/// [`Error::Shape`] if `got` differs from `expected`.
+pub fn expect_shape(op: &'static str, what: &'static str, got: (usize, usize), expected: (usize, usize)) -> Result<()> {
+    if got == expected { Ok(()) } else { Err(Error::Shape { op, what, expected, got }) }
+}
+
+/// Checks that an index lies in `0..bound` and converts it.
+///
+/// # Errors
+/// [`Error::Index`] otherwise.
+pub fn expect_index(op: &'static str, what: &'static str, index: i32, bound: usize) -> Result<usize> {
+    match usize::try_from(index) {
+        Ok(value) if value < bound => Ok(value),
+        _ => Err(Error::Index { op, what, index: i64::from(index), bound }),
+    }
+}
+
 /// A device that can run the student.
 pub trait Backend: Send + Sync {
     /// Number type of the host side.
@@ -273,6 +292,9 @@ pub trait Backend: Send + Sync {
 
     /// `y[i] = x[i] factor(i)` in place, `i` counting row-major elements. It is its own backward pass.
     fn dropout(&self, y: &mut Self::Tensor, dropout: &Dropout) -> Result<()>;
+
+    /// `y = x`, equal shapes. Overwrites `y`.
+    fn copy(&self, y: &mut Self::Tensor, x: &Self::Tensor) -> Result<()>;
 
     /// `y += x`, equal shapes.
     fn add(&self, y: &mut Self::Tensor, x: &Self::Tensor) -> Result<()>;

@@ -7,8 +7,11 @@ pub mod config;
 mod error;
 mod file;
 pub mod metric;
+pub mod model;
 pub mod random;
+pub mod reference;
 pub mod tokenize;
+pub mod train;
 pub mod weights;
 
 pub use batch::{Batch, Sequence};

@@ -1,7 +1,7 @@
 //! Model weights as safetensors under Hugging Face names.
 //!
 //! Inside, the query, key and value projections of a layer are one matrix `layer.{i}.qkv`
-//! (see [`parameter_layout`](crate::config::parameter_layout)); in files they are three, so that transformers loads them.
+//! (see [`parameter_layout`]); in files they are three, so that transformers loads them.
 
 mod names;
 mod number;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::config::{EncoderConfig, Head, Kind, ParameterSpec, parameter_layout};
+use crate::config::{EncoderConfig, Family, Head, Kind, ParameterSpec, parameter_layout};
 use crate::{Error, Result, file};
 
 /// A row-major matrix in host memory; a vector has one row.
@@ -58,6 +58,16 @@ pub fn load(path: &Path, config: &EncoderConfig, head: Head) -> Result<Loaded> {
     Ok(loaded)
 }
 
+/// Names in transformers' files of the tensors that make up the parameter `internal` of the layout, from top to bottom:
+/// three for a fused `qkv`, otherwise one.
+pub fn hugging_face_names(family: Family, head: Head, internal: &str) -> Vec<String> {
+    let full = |name: String| match names::is_outside_encoder(&name) {
+        true => name,
+        false => format!("{}{name}", names::prefix(family)),
+    };
+    names::stored(family, head, internal).into_iter().map(full).collect()
+}
+
 /// Writes the parameters of `config` with `head` to the file `path`, atomically, as f32 under transformers' names.
 ///
 /// # Errors
@@ -82,12 +92,11 @@ pub fn save(path: &Path, config: &EncoderConfig, head: Head, tensors: &[(String,
                 (spec.rows, spec.columns)
             )));
         }
-        let names = names::stored(config.family, head, &spec.name);
+        let names = hugging_face_names(config.family, head, &spec.name);
         let share = tensor.data.len() / names.len();
         for (name, values) in names.into_iter().zip(tensor.data.chunks_exact(share)) {
-            let prefix = if names::is_outside_encoder(&name) { "" } else { names::prefix(config.family) };
             let shape = stored_shape(spec, share);
-            parts.push((format!("{prefix}{name}"), shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()));
+            parts.push((name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()));
         }
     }
     let views: Vec<(&str, TensorView<'_>)> = parts

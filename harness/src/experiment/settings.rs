@@ -14,8 +14,8 @@ pub struct TrainSettings {
     pub learning_rate: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Steps over which the learning rate rises linearly from 0; it falls linearly to 0 afterwards.
-    pub warmup: usize,
+    /// Over how much of the training the learning rate rises linearly from 0; it falls linearly to 0 afterwards.
+    pub warmup: Warmup,
     /// Longest sequence in tokens.
     pub max_length: usize,
     /// Question answering: tokens by which two windows of one context overlap.
@@ -26,6 +26,18 @@ pub struct TrainSettings {
     pub patience: usize,
 }
 
+/// Length of the warm-up: a number of optimizer steps, or below 1 a share of all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Warmup(pub f64);
+
+impl Warmup {
+    /// Optimizer steps out of `all`.
+    pub fn steps(self, all: usize) -> usize {
+        if self.0 < 1.0 { (self.0 * all as f64).round() as usize } else { self.0 as usize }
+    }
+}
+
 impl Default for TrainSettings {
     fn default() -> Self {
         Self {
@@ -33,7 +45,7 @@ impl Default for TrainSettings {
             batch_size: 16,
             learning_rate: 5e-4,
             weight_decay: 0.01,
-            warmup: 0,
+            warmup: Warmup(0.0),
             max_length: 128,
             stride: 32,
             max_grad_norm: 1.0,
@@ -55,8 +67,14 @@ impl TrainSettings {
         if self.stride >= self.max_length {
             return Some(("stride", format!("is {}; use less than max_length, {}", self.stride, self.max_length)));
         }
+        if !(self.warmup.0 >= 0.0 && self.warmup.0.is_finite()) {
+            return Some(("warmup", format!("is {}; use a number of steps, or a share of them below 1", self.warmup.0)));
+        }
         if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
             return Some(("learning_rate", format!("is {}; use more than 0 and at most 1", self.learning_rate)));
+        }
+        if !(self.warmup.0.is_finite() && self.warmup.0 >= 0.0) {
+            return Some(("warmup", format!("is {}; use a share below 1 or a number of steps", self.warmup.0)));
         }
         [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm)]
             .into_iter()

@@ -5,36 +5,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use stepsynth_datasets::Protocol;
 use toml::{Table, Value};
 
 use super::fields::{self, Fields};
 use super::method_options::{MethodOptions, Size};
 use super::settings::{GoldSizes, TrainSettings};
 use crate::failure::Failure;
-use crate::report::results::Protocol;
 
 /// Specs that come with the program, by name.
 pub const PRESETS: [(&str, &str); 1] = [("quickstart", include_str!("../../presets/quickstart.toml"))];
-
-/// The student of an experiment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum StudentChoice {
-    /// `tiny`, `small` or a model directory.
-    Named(String),
-    /// An architecture written out; its `name` is the name in results.
-    Table(Table),
-}
-
-impl StudentChoice {
-    /// Name in results.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Named(name) => name,
-            Self::Table(table) => table.get("name").and_then(Value::as_str).unwrap_or("custom"),
-        }
-    }
-}
 
 /// The teacher of an experiment: `[teacher]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,8 +41,8 @@ pub struct Spec {
     pub seeds: Vec<u64>,
     /// Whose choices are followed.
     pub protocol: Protocol,
-    /// Student.
-    pub student: StudentChoice,
+    /// Student: `tiny`, `small` or a model directory.
+    pub student: String,
     /// Training settings, by task.
     pub train: BTreeMap<String, TrainSettings>,
     /// Gold data sizes, by task.
@@ -136,8 +116,8 @@ pub fn parse(text: &str, place: &str, overrides: &[Override]) -> Result<Spec> {
         version,
         name: top.required("name", "write a short name")?,
         seeds: top.optional("seeds", "write a list of whole numbers of at least 0")?.unwrap_or_else(|| vec![0]),
-        protocol: top.optional("protocol", "write \"clean\" or \"paper\"")?.unwrap_or_default(),
-        student: top.optional("student", "write tiny, small, a model directory or a table")?.unwrap_or_else(tiny),
+        protocol: top.optional("protocol", "write \"clean\" or \"paper\"")?.unwrap_or(Protocol::Clean),
+        student: top.optional("student", "write tiny, small or a model directory")?.unwrap_or_else(|| "tiny".to_owned()),
         train: per_task(&mut top, place, "train", &tasks, TrainSettings::fault)?,
         gold: per_task(&mut top, place, "gold", &tasks, GoldSizes::fault)?,
         teacher: top.optional("teacher", "write `[teacher]` with kind = \"simulated\" or \"replay\"")?.unwrap_or_else(simulated),
@@ -150,10 +130,6 @@ pub fn parse(text: &str, place: &str, overrides: &[Override]) -> Result<Spec> {
     check(&spec, &top)?;
     top.finish()?;
     Ok(spec)
-}
-
-fn tiny() -> StudentChoice {
-    StudentChoice::Named("tiny".to_owned())
 }
 
 fn simulated() -> TeacherChoice {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use stepsynth_datasets::Protocol;
 
 use crate::failure::Failure;
 use crate::teacher::Provenance;
@@ -49,17 +50,6 @@ pub const TIMING_COLUMNS: [&str; 2] = ["wall_seconds", "peak_rss_mb"];
 
 /// Metrics that are not rates and may lie outside `[0, 1]`.
 const UNBOUNDED: [&str; 3] = ["loss", "edit_distance", "cosine"];
-
-/// Whose choices the run follows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// Mine, select and test are disjoint; nothing is chosen on test.
-    #[default]
-    Clean,
-    /// The released scripts' choices.
-    Paper,
-}
 
 /// The part of the gold or training data that a value was measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

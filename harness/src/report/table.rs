@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::results::{Protocol, ResultRow, Split};
+use stepsynth_datasets::Protocol;
+
+use super::results::{ResultRow, Split};
 use crate::teacher::Provenance;
 
 /// How a table is drawn.

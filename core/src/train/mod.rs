@@ -1,0 +1,198 @@
+//! Training and prediction.
+
+mod best;
+mod optimizer;
+mod predict;
+mod schedule;
+mod step;
+
+use crate::backend::Backend;
+use crate::config::Head;
+use crate::model::Model;
+use crate::random::Stream;
+use crate::{Error, Result, Sequence};
+
+pub use best::BestEpoch;
+pub use optimizer::{AdamW, AdamWSettings};
+pub use predict::logits;
+pub use schedule::LinearSchedule;
+pub use step::{StepReport, train_step};
+
+/// How to train; the defaults are those of transformers' fine-tuning examples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainSettings {
+    /// Passes over the training set.
+    pub epochs: usize,
+    /// Sequences in a step.
+    pub batch_size: usize,
+    /// Largest learning rate.
+    pub learning_rate: f64,
+    /// Steps of linear warm-up from zero.
+    pub warmup_steps: usize,
+    /// Steps after which the rate has fallen to zero; `None` = all steps. The paper's released scripts state 1,000 fewer
+    /// than they run, which leaves the rate at zero for the last 1,000.
+    pub schedule_steps: Option<usize>,
+    /// Gradients are scaled down to this global norm; `None` = never.
+    pub max_gradient_norm: Option<f64>,
+    /// Optimizer constants.
+    pub adamw: AdamWSettings,
+    /// Stop after this many epochs without a better selection metric; `None` = never.
+    pub patience: Option<usize>,
+    /// Seeds order and dropout.
+    pub seed: u64,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 3,
+            batch_size: 32,
+            learning_rate: 2e-5,
+            warmup_steps: 0,
+            schedule_steps: None,
+            max_gradient_norm: Some(1.0),
+            adamw: AdamWSettings::default(),
+            patience: None,
+            seed: 0,
+        }
+    }
+}
+
+/// Training targets on the host, one entry per sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HostTargets {
+    /// Class of each sequence.
+    Labels(Vec<i32>),
+    /// First and last answer token of each sequence.
+    Spans(Vec<(i32, i32)>),
+}
+
+impl HostTargets {
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Labels(labels) => labels.len(),
+            Self::Spans(spans) => spans.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A tokenised training set.
+#[derive(Clone, Debug)]
+pub struct TrainSet {
+    /// Inputs.
+    pub sequences: Vec<Sequence>,
+    /// Targets, of the same number.
+    pub targets: HostTargets,
+}
+
+/// One finished epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Epoch {
+    /// From 1.
+    pub number: usize,
+    /// Mean loss per sequence during the epoch.
+    pub train_loss: f64,
+    /// Share of sequences answered rightly during the epoch, dropout on: the class, or both ends of the span.
+    pub train_accuracy: f64,
+    /// What `evaluate` returned.
+    pub select_metric: Option<f64>,
+}
+
+/// What a training run did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainReport {
+    /// Epochs trained.
+    pub epochs: Vec<Epoch>,
+    /// Epoch whose parameters the model now has: the first with the best selection metric, or the last if there is none.
+    pub best_epoch: usize,
+    /// Tokens trained on, over all epochs.
+    pub tokens: u64,
+    /// Floating-point operations, [`Model::training_flops`] over all sequences trained on.
+    pub flops: f64,
+}
+
+/// Trains `model` in place.
+///
+/// Each epoch visits every sequence once in an order drawn from `settings.seed`; the last batch may be smaller. After each
+/// epoch `evaluate` may return a metric, larger being better: the parameters of the best epoch are kept. `progress` is
+/// called after each step with (steps done, steps in all); when it returns false, training stops with
+/// [`Error::Interrupted`].
+///
+/// # Errors
+/// [`Error::Config`] for settings or targets that do not fit, [`Error::Diverged`] if the loss or the gradient stops being
+/// finite, [`Error::Interrupted`], and whatever the backend or `evaluate` reports.
+pub fn train<B: Backend>(
+    backend: &B,
+    model: &mut Model<B>,
+    set: &TrainSet,
+    settings: &TrainSettings,
+    mut evaluate: impl FnMut(&Model<B>) -> Result<Option<f64>>,
+    progress: &dyn Fn(usize, usize) -> bool,
+) -> Result<TrainReport> {
+    check(model, set, settings)?;
+    let rows = set.sequences.len();
+    let total_steps = rows.div_ceil(settings.batch_size) * settings.epochs;
+    let schedule = LinearSchedule {
+        learning_rate: settings.learning_rate,
+        warmup_steps: settings.warmup_steps,
+        total_steps: settings.schedule_steps.unwrap_or(total_steps),
+    };
+    let mut optimizer = AdamW::new(backend, model, settings.adamw.clone())?;
+    let mut best = BestEpoch::new(settings.patience);
+    let mut report = TrainReport { epochs: Vec::new(), best_epoch: 0, tokens: 0, flops: 0.0 };
+    let order = Stream::new(settings.seed, "order");
+    let dropout = Stream::new(settings.seed, "dropout");
+    let mut step = 0;
+    for epoch in 1..=settings.epochs {
+        let mut indices: Vec<usize> = (0..rows).collect();
+        order.child(epoch as u64).generator().shuffle(&mut indices);
+        let (mut loss, mut right) = (0.0, 0);
+        for batch in indices.chunks(settings.batch_size) {
+            let masks = Some(dropout.child(step as u64));
+            let rate = schedule.at(step);
+            let done = train_step(backend, model, &mut optimizer, set, batch, rate, settings.max_gradient_norm, masks)?;
+            loss += done.loss_sum;
+            right += done.right;
+            report.tokens += done.tokens;
+            report.flops += batch.iter().map(|&row| model.training_flops(set.sequences[row].ids.len())).sum::<f64>();
+            step += 1;
+            if !progress(step, total_steps) {
+                return Err(Error::Interrupted);
+            }
+        }
+        let select_metric = evaluate(model)?;
+        let (train_loss, train_accuracy) = (loss / rows as f64, right as f64 / rows as f64);
+        report.epochs.push(Epoch { number: epoch, train_loss, train_accuracy, select_metric });
+        if best.observe(backend, model, epoch, select_metric)? {
+            break;
+        }
+    }
+    report.best_epoch = best.restore(backend, model)?;
+    Ok(report)
+}
+
+fn check<B: Backend>(model: &Model<B>, set: &TrainSet, settings: &TrainSettings) -> Result<()> {
+    let fail = |message: String| Err(Error::Config { place: "training".into(), message });
+    if set.sequences.is_empty() {
+        return fail("there are no training rows".into());
+    }
+    if set.sequences.len() != set.targets.len() {
+        return fail(format!("{} sequences but {} targets", set.sequences.len(), set.targets.len()));
+    }
+    if settings.epochs == 0 || settings.batch_size == 0 {
+        return fail("epochs and batch_size must be at least 1".into());
+    }
+    if !(settings.learning_rate > 0.0 && settings.learning_rate.is_finite()) {
+        return fail(format!("learning_rate is {}, must be positive", settings.learning_rate));
+    }
+    match (model.head(), &set.targets) {
+        (Head::Classification { .. }, HostTargets::Labels(_)) | (Head::QuestionAnswering, HostTargets::Spans(_)) => Ok(()),
+        _ => fail("targets do not fit the head: labels go with classification, spans with question answering".into()),
+    }
+}

@@ -1,0 +1,206 @@
+//! Models against transformers: logits, loss, every gradient and ten AdamW steps of `tests/golden/models`.
+
+use std::path::PathBuf;
+
+use safetensors::SafeTensors;
+use serde::Deserialize;
+use stepsynth_core::backend::{Backend, Real};
+use stepsynth_core::config::Head;
+use stepsynth_core::model::{Model, Targets};
+use stepsynth_core::reference::Reference;
+use stepsynth_core::train::{AdamW, AdamWSettings, HostTargets, TrainSet, train_step};
+use stepsynth_core::weights::hugging_face_names;
+use stepsynth_core::{Batch, Sequence};
+
+use crate::golden;
+
+const MODELS: [&str; 4] = ["distilbert-classification", "distilbert-qa", "bert-classification", "bert-qa"];
+
+#[derive(Deserialize)]
+struct Input {
+    ids: Vec<i32>,
+    token_types: Vec<i32>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Logits {
+    PerSequence(Vec<f64>),
+    PerToken(Vec<[f64; 2]>),
+}
+
+#[derive(Deserialize)]
+struct Constants {
+    learning_rate: f64,
+    beta1: f64,
+    beta2: f64,
+    epsilon: f64,
+    weight_decay: f64,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    inputs: Vec<Input>,
+    #[serde(default)]
+    labels: Vec<i32>,
+    #[serde(default)]
+    starts: Vec<i32>,
+    #[serde(default)]
+    ends: Vec<i32>,
+    logits: Vec<Logits>,
+    loss: f64,
+    adamw: Constants,
+    curve_f64: Vec<f64>,
+    curve_f32: Vec<f64>,
+}
+
+struct Golden {
+    directory: PathBuf,
+    expected: Expected,
+    head: Head,
+    set: TrainSet,
+}
+
+fn load(name: &str) -> Golden {
+    let directory = golden::path("models").join(name);
+    let expected: Expected = golden::read(&format!("models/{name}/expected.json"));
+    let sequences =
+        expected.inputs.iter().map(|input| Sequence { ids: input.ids.clone(), token_types: input.token_types.clone() });
+    let (head, targets) = if expected.labels.is_empty() {
+        let spans = expected.starts.iter().copied().zip(expected.ends.iter().copied());
+        (Head::QuestionAnswering, HostTargets::Spans(spans.collect()))
+    } else {
+        (Head::Classification { labels: 3 }, HostTargets::Labels(expected.labels.clone()))
+    };
+    let set = TrainSet { sequences: sequences.collect(), targets };
+    Golden { directory, expected, head, set }
+}
+
+/// Largest absolute differences from transformers' f64 values.
+#[derive(Debug)]
+struct Distances {
+    logits: f64,
+    loss: f64,
+    /// Each relative to its tensor's largest gradient, or a thousandth of the model's if that is more: a key bias has no
+    /// influence on a softmax, so its gradient is nothing but rounding noise.
+    gradients: f64,
+    curve: f64,
+}
+
+/// NaN-proof maximum: a NaN difference becomes infinite.
+fn worst(differences: impl Iterator<Item = f64>) -> f64 {
+    differences.fold(0.0, |worst, difference| if difference.is_nan() { f64::INFINITY } else { worst.max(difference.abs()) })
+}
+
+fn distances<B: Backend>(backend: &B, golden: &Golden) -> Distances {
+    let Golden { directory, expected, head, set } = golden;
+    let (mut model, new_head) = Model::load(backend, directory, *head, 0).unwrap();
+    assert!(!new_head);
+
+    let batch = backend.upload_batch(Batch::pack(&set.sequences).unwrap()).unwrap();
+    let targets = match &set.targets {
+        HostTargets::Labels(labels) => Targets::Labels(backend.upload_indices(labels).unwrap()),
+        HostTargets::Spans(_) => Targets::Spans {
+            starts: backend.upload_indices(&expected.starts).unwrap(),
+            ends: backend.upload_indices(&expected.ends).unwrap(),
+        },
+    };
+    let mut gradients = model.zeros_like_parameters(backend).unwrap();
+    let output = model.gradients(backend, &batch, &targets, None, &mut gradients).unwrap();
+
+    let values = |tensor: &B::Tensor| -> Vec<f64> { backend.download(tensor).unwrap().into_iter().map(Real::f64).collect() };
+    let wanted: Vec<f64> = expected
+        .logits
+        .iter()
+        .flat_map(|logits| match logits {
+            Logits::PerSequence(values) => values.clone(),
+            Logits::PerToken(values) => values.concat(),
+        })
+        .collect();
+    let got = values(&output.logits);
+    assert_eq!(got.len(), wanted.len());
+    let logits = worst(got.iter().zip(&wanted).map(|(a, b)| a - b));
+    let losses = values(&output.losses);
+    let loss = worst(std::iter::once(losses.iter().sum::<f64>() / losses.len() as f64 - expected.loss));
+
+    let bytes = std::fs::read(directory.join("gradients.safetensors")).unwrap();
+    let stored = SafeTensors::deserialize(&bytes).unwrap();
+    let mut seen = 0;
+    let per_tensor = model.layout().iter().zip(&gradients).flat_map(|(spec, gradient)| {
+        let names = hugging_face_names(model.config().family, *head, &spec.name);
+        let all = values(gradient);
+        let share = all.len() / names.len();
+        let parts: Vec<(String, Vec<f64>)> = names.into_iter().zip(all.chunks(share).map(<[f64]>::to_vec)).collect();
+        parts
+    });
+    let everywhere = worst(stored.tensors().iter().flat_map(|(_, tensor)| doubles(tensor.data())));
+    let mut gradient_distance: f64 = 0.0;
+    for (name, got) in per_tensor {
+        let wanted = doubles(stored.tensor(&name).unwrap().data());
+        assert_eq!(got.len(), wanted.len(), "{name}");
+        let largest = worst(wanted.iter().copied()).max(1e-3 * everywhere);
+        gradient_distance = gradient_distance.max(worst(got.iter().zip(&wanted).map(|(a, b)| (a - b) / largest)));
+        seen += 1;
+    }
+    assert_eq!(seen, stored.len(), "every stored gradient is compared");
+
+    let constants = &expected.adamw;
+    let settings = AdamWSettings {
+        beta1: constants.beta1,
+        beta2: constants.beta2,
+        epsilon: constants.epsilon,
+        weight_decay: constants.weight_decay,
+        decay_all: true,
+    };
+    let mut optimizer = AdamW::new(backend, &model, settings).unwrap();
+    let rows: Vec<usize> = (0..set.sequences.len()).collect();
+    let curve: Vec<f64> = (0..expected.curve_f64.len())
+        .map(|_| {
+            let step = train_step(backend, &mut model, &mut optimizer, set, &rows, constants.learning_rate, None, None).unwrap();
+            step.loss_sum / rows.len() as f64
+        })
+        .collect();
+    let curve = worst(curve.iter().zip(&expected.curve_f64).map(|(a, b)| a - b));
+    Distances { logits, loss, gradients: gradient_distance, curve }
+}
+
+fn doubles(bytes: &[u8]) -> Vec<f64> {
+    bytes.chunks_exact(8).map(|chunk| f64::from_le_bytes(chunk.try_into().unwrap())).collect()
+}
+
+/// In f64 both sides differ by rounding alone: 1e-16 times some thousand operations.
+#[test]
+fn reference_f64_equals_transformers() {
+    for name in MODELS {
+        let distances = distances(&Reference::<f64>::new(), &load(name));
+        let Distances { logits, loss, gradients, curve } = distances;
+        assert!(logits < 1e-12 && loss < 1e-12 && gradients < 1e-12 && curve < 1e-10, "{name}: {distances:?}");
+    }
+}
+
+/// An f32 backend may be at most twice as far from the f64 truth as the plain f32 computation, plus one unit of rounding
+/// of numbers of order one; its loss curve at most twice as far as PyTorch's own f32 curve or the reference's.
+fn check_f32<B: Backend>(backend: &B) {
+    for name in MODELS {
+        let golden = load(name);
+        let (plain, ours) = (distances(&Reference::<f32>::new(), &golden), distances(backend, &golden));
+        let floor = 4.0 * f64::from(f32::EPSILON);
+        let torch = worst(golden.expected.curve_f32.iter().zip(&golden.expected.curve_f64).map(|(a, b)| a - b));
+        for (what, ours, plain) in [
+            ("logits", ours.logits, plain.logits),
+            ("loss", ours.loss, plain.loss),
+            ("gradients", ours.gradients, plain.gradients),
+            ("curve", ours.curve, plain.curve.max(torch)),
+        ] {
+            assert!(ours <= 2.0 * plain + floor, "{name} on {}: {what} off by {ours:e}, plain f32 by {plain:e}", backend.name());
+        }
+    }
+}
+
+#[test]
+fn reference_f32_is_as_close_as_f32_can_be() {
+    for name in MODELS {
+        let Distances { logits, loss, gradients, curve } = distances(&Reference::<f32>::new(), &load(name));
+        assert!(logits < 1e-5 && loss < 1e-5 && gradients < 1e-4 && curve < 1e-4, "{name}");
+    }
+}
