@@ -157,5 +157,8 @@ fn training_costs_of_appendix_b_follow_their_formula() {
     assert_eq!((s3 / zerogen * 1000.0).round(), 768.0);
     assert_eq!(value(&lines, "s3", "any", "share_of_zerogen"), 0.75);
     // Inconsistent in the paper: 76.8k here, 76.08k on average in table 2.
-    assert_ne!(Some(value(&lines, "s3", "any", "rows_round_2") as u64), find(&table("table2"), "s3", "average", "mean_of_five").size);
+    assert_ne!(
+        Some(value(&lines, "s3", "any", "rows_round_2") as u64),
+        find(&table("table2"), "s3", "average", "mean_of_five").size
+    );
 }
