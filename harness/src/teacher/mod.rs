@@ -2,8 +2,10 @@
 
 mod identity;
 mod replay;
+mod simulated;
 
 pub use replay::{Recorded, Replay};
+pub use simulated::Simulated;
 
 use serde::{Deserialize, Serialize};
 use stepsynth_datasets::{Answer, Example};
