@@ -16,3 +16,6 @@ pub mod run;
 pub mod settings;
 pub mod spec;
 pub mod world;
+
+#[cfg(test)]
+mod tests;
