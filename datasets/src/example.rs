@@ -79,7 +79,13 @@ fn normal(text: &str) -> String {
         if !normal.is_empty() {
             normal.push(' ');
         }
-        normal.extend(word.chars().flat_map(char::to_lowercase));
+        if word.is_ascii() {
+            let start = normal.len();
+            normal.push_str(word);
+            normal[start..].make_ascii_lowercase();
+        } else {
+            normal.extend(word.chars().flat_map(char::to_lowercase));
+        }
     }
     normal
 }
@@ -123,5 +129,18 @@ impl Example {
             Target::Label(label) => Some(label),
             Target::Answers(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_the_same_whatever_its_case_and_spaces() {
+        let pair = |text: &str, text_pair: &str| Input::Pair { text: text.into(), text_pair: text_pair.into() }.content_key();
+        assert_eq!(pair(" The  CAT", "Élan\tvital"), pair("the cat", "élan vital\n"));
+        assert_ne!(pair("the cat", "élan vital"), pair("the cats", "élan vital"));
+        assert_ne!(pair("a b", "c"), pair("a", "b c"));
     }
 }

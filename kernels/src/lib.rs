@@ -1,1 +1,3 @@
-//! stub
+//! Fast backends of `stepsynth-core`.
+
+pub mod cpu;

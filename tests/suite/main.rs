@@ -6,3 +6,4 @@ mod golden_metric;
 mod golden_models;
 mod golden_tokenize;
 mod golden_weights;
+mod tidy;

@@ -79,10 +79,11 @@ impl<'a> Converter<'a> {
     }
 
     fn id(&mut self, row: &Row, fields: &Fields, file: &Path) -> Result<String, Fault> {
-        let Some(column) = fields.stated(Role::Id) else {
+        let named = fields.stated(Role::Id).and_then(|column| Some((column, row.fields.get(column)?)));
+        let Some((column, value)) = named else {
             return Ok(format!("{}:{}", file.display(), row.place.number()));
         };
-        let id = match value(row, column)? {
+        let id = match value {
             Value::String(text) if !text.trim().is_empty() => text.clone(),
             Value::Number(number) => number.to_string(),
             other => return Err(fault(column, format!("is {}, not a name", kind_of(other)))),

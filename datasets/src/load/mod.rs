@@ -107,10 +107,9 @@ fn read_rows(task: &TaskSpec, source: &Source, path: &Path) -> Result<(Rows, Str
         _ => source.fields.over(&task.fields),
     };
     if format == Format::Parquet {
-        let columns: Vec<&str> =
-            Role::required(task.kind).iter().map(|role| fields.column(*role)).chain(fields.stated(Role::Id)).collect();
+        let required: Vec<&str> = Role::required(task.kind).iter().map(|role| fields.column(*role)).collect();
         let file = open::open(path, &source.obtain)?;
-        return Ok((parquet::read(file, path, &columns)?, hash::file(path)?, fields));
+        return Ok((parquet::read(file, path, &required, fields.stated(Role::Id))?, hash::file(path)?, fields));
     }
     let raw = read_file(path, &source.obtain)?;
     let sha256 = raw.sha256();

@@ -1,6 +1,8 @@
 //! Parquet, through the record interface of the `parquet` crate. Only the columns that are needed are read.
 
+use std::fmt;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,24 +16,33 @@ use serde_json::{Map, Value};
 use super::row::{BadRow, Place, Row, Rows};
 use crate::{Error, Result};
 
-pub(super) fn read(file: File, path: &Path, columns: &[&str]) -> Result<Rows> {
+pub(super) fn read(file: File, path: &Path, required: &[&str], optional: Option<&str>) -> Result<Rows> {
+    // The crate panics on some damaged files; nothing that it held then is used again.
+    let outcome = catch_unwind(AssertUnwindSafe(|| read_columns(file, path, required, optional)));
+    outcome.unwrap_or_else(|_| Err(damaged(path, "its reader panicked")))
+}
+
+fn damaged(path: &Path, why: impl fmt::Display) -> Error {
+    let remedy = "copy the file again; if it is gzipped, unpack it (Parquet is compressed within)".into();
+    Error::Format { path: path.into(), why: format!("not readable as Parquet ({why})"), remedy }
+}
+
+fn read_columns(file: File, path: &Path, required: &[&str], optional: Option<&str>) -> Result<Rows> {
     let fault = |why: String, remedy: &str| Error::Format { path: path.into(), why, remedy: remedy.into() };
-    let damaged = |error: ParquetError| {
-        fault(format!("not readable as Parquet ({error})"), "a gzipped or cut file must be unpacked or copied again")
-    };
+    let damaged = |error: ParquetError| damaged(path, error);
     let reader = SerializedFileReader::new(file).map_err(damaged)?;
     let schema = reader.metadata().file_metadata().schema_descr();
     let root = schema.root_schema();
-    for column in columns {
+    for column in required {
         if !root.get_fields().iter().any(|field| field.name() == *column) {
             let there: Vec<_> = root.get_fields().iter().map(|field| field.name()).collect();
             return Err(fault(format!("has no column `{column}`, only {}", there.join(", ")), "name the column in `fields`"));
         }
     }
-    let needed = |name: &str| columns.contains(&name);
+    let needed = |name: &str| required.contains(&name) || optional == Some(name);
     for leaf in schema.columns() {
         if needed(&leaf.path().parts()[0]) && !is_plain(leaf) {
-            let why = format!("column `{}` holds {} ({})", leaf.path(), leaf.physical_type(), leaf.converted_type());
+            let why = format!("column `{}` holds {} ({})", leaf.path().string(), leaf.physical_type(), leaf.converted_type());
             return Err(fault(why, "text, numbers, and lists and records of them can be read"));
         }
     }

@@ -9,6 +9,10 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("sst2", include_str!("../../tasks/sst2.toml")),
     ("agnews", include_str!("../../tasks/agnews.toml")),
     ("squad", include_str!("../../tasks/squad.toml")),
+    ("lab-reviews", include_str!("../../tasks/lab-reviews.toml")),
+    ("lab-questions", include_str!("../../tasks/lab-questions.toml")),
+    ("lab-entailment", include_str!("../../tasks/lab-entailment.toml")),
+    ("lab-spans", include_str!("../../tasks/lab-spans.toml")),
 ];
 
 /// Names of the built-in tasks.

@@ -58,8 +58,8 @@ impl fmt::Display for Role {
     }
 }
 
-/// Column of each role; an absent role is read from the column of the role's own name, except `id`: a row of a file without
-/// a named `id` column is named `<file>:<line>`.
+/// Column of each role; an absent role is read from the column of the role's own name. `id` alone may be missing: where none is
+/// stated, or a row has no such column, the row is named `<file>:<line>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the fields are the roles, documented there")]

@@ -46,7 +46,39 @@ pub enum Metric {
     F1,
 }
 
-/// One task.
+/// One task. A file of one's own:
+/// ```
+/// let text = r#"
+///     version = 1
+///     name = "tickets"
+///     title = "Support tickets by urgency"
+///     kind = "single"                     # or pair, qa
+///     labels = ["low", "high"]
+///     label_words = ["calm", "urgent"]    # in prompts; without it, the labels
+///     metric = "macro_f1"                 # or accuracy; qa: exact_match, f1
+///
+///     [fields]                            # columns; a role that is left out is read from the column of its name
+///     text = "body"                       # pair: text (what a teacher writes) and text_pair (given); qa: question, context, answers
+///     label = "urgency"
+///     id = "ticket"
+///
+///     [gold.train]
+///     files = ["train.csv"]               # in the data folder
+///     label_order = { 1 = "low", 2 = "high" }   # for files with numbers; a list counts from 0
+///     [gold.test]
+///     files = ["test.json.gz"]
+///     format = "s3"                       # where the name does not tell it
+///     fields = { text = "message" }       # where these files differ
+///     label_order = ["low", "high"]
+///
+///     [split]                             # protocol clean
+///     mine = 500
+///     select = 500
+/// "#;
+/// let task = stepsynth_datasets::TaskSpec::parse(text, "tickets.toml".as_ref())?;
+/// assert_eq!(task.label_word(1), "urgent");
+/// # Ok::<(), stepsynth_datasets::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskSpec {

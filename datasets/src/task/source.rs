@@ -13,8 +13,8 @@ use super::{Fields, LabelOrder};
 pub struct Gold {
     /// Mined for errors and used to choose the best epoch, as the protocol says.
     pub train: Source,
-    /// Scored only.
-    pub test: Source,
+    /// Scored only; [`crate::load_splits`] alone reads it, and seals what it read.
+    pub(crate) test: Source,
 }
 
 /// Files that are read as one list of examples.

@@ -39,6 +39,11 @@ pub trait Backing {
     fn step(&self, name: &str, work: &mut dyn FnMut() -> Result<String>) -> Result<String>;
     /// Trains, measures and keeps, as [`Cell::train`] says.
     fn train(&self, round: usize, rows: &[Row], last: bool) -> Result<Trained>;
+    /// Keeps a number that the method counted, as [`Cell::record`] says.
+    ///
+    /// # Errors
+    /// If it cannot be kept.
+    fn record(&self, round: usize, metric: &str, value: f64) -> Result<()>;
 }
 
 /// One cell.
@@ -78,6 +83,15 @@ impl Cell<'_> {
     /// evaluator score it on the test split. A journaled step named after the round, so once per round.
     pub fn train(&self, round: usize, rows: &[Row], last: bool) -> Result<Trained> {
         self.backing.train(round, rows, last)
+    }
+
+    /// A number that the method counted in `round`, for example `rejected_refusal`: a row of results.csv. It depends on
+    /// journaled results alone, so a resumed run records the same number under the same name again.
+    ///
+    /// # Errors
+    /// If it cannot be kept.
+    pub fn record(&self, round: usize, metric: &str, value: f64) -> Result<()> {
+        self.backing.record(round, metric, value)
     }
 
     /// Rows the final training set should have, if the method's options say so.

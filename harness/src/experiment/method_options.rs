@@ -94,7 +94,8 @@ pub struct MethodOptions {
     /// seed rows and fills up to `size` with extrapolations).
     #[serde(default = "thousand")]
     pub seed_rows: usize,
-    /// `zerogen`, `goldgen`: rows of the final training set. `gold`: rows of gold data, all if absent.
+    /// `zerogen`, `goldgen`, `s3` without extrapolation: rows of the final training set. `gold`: rows of gold data, all if
+    /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
     /// `s3`, `goldgen`: seed data are written with rationales (single-sentence tasks; the others have none).
@@ -106,12 +107,28 @@ pub struct MethodOptions {
     /// Rationales `k` named in one seed prompt.
     #[serde(default = "two")]
     pub rationales_per_prompt: usize,
-    /// `s3`: false = no extrapolation; the rounds ask for as many more seed rows instead (the paper's Table 3, second row).
+    /// `s3`: false = no rounds: seed data alone, `size` rows of them (`"as-s3"` for the paper's Table 3, second row).
     #[serde(default = "yes")]
     pub extrapolate: bool,
     /// `s3`: what is extrapolated.
     #[serde(default)]
     pub mine: Mine,
+    /// `s3`: requests per extrapolated example and round.
+    #[serde(default = "one")]
+    pub per_error: usize,
+    /// `s3`, question answering: an answer is an error if its F1 is below this; absent = if it is no exact match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_below_f1: Option<f64>,
+    /// Question answering: keep questions that contain their answer.
+    #[serde(default)]
+    pub answer_in_question: bool,
+    /// `zerogen`: the rows of the teacher's recording that extrapolate errors are part of the training set (the paper's
+    /// Table 5, second row).
+    #[serde(default)]
+    pub additional: bool,
+    /// How often a rejected answer is asked for again.
+    #[serde(default = "two")]
+    pub retries: usize,
 }
 
 impl MethodOptions {
@@ -128,6 +145,11 @@ impl MethodOptions {
             rationales_per_prompt: two(),
             extrapolate: true,
             mine: Mine::Errors,
+            per_error: one(),
+            wrong_below_f1: None,
+            answer_in_question: false,
+            additional: false,
+            retries: two(),
         }
     }
 
@@ -139,6 +161,10 @@ impl MethodOptions {
 
 fn yes() -> bool {
     true
+}
+
+fn one() -> usize {
+    1
 }
 
 fn two() -> usize {

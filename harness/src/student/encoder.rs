@@ -1,18 +1,19 @@
 //! The student proper: a tokeniser and an encoder, trained from scratch or from a Hugging Face directory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use stepsynth_core::backend::Backend;
 use stepsynth_core::config::{EncoderConfig, Head};
-use stepsynth_core::model::Model;
+use stepsynth_core::model::{Initialisation, Model};
 use stepsynth_core::tokenize::Tokenizer;
 use stepsynth_core::train::{AdamWSettings, TrainSettings as CoreSettings, logits, train};
 use stepsynth_datasets::{Input, Kind, TaskSpec};
 
+use super::build::{Origin, head};
 use super::encode::{self, Lengths};
-use super::{EpochRecord, FitCost, FitJob, Fitted, Prediction, Shape, Student, score};
+use super::{EpochRecord, FitCost, FitJob, Fitted, Prediction, Student, score};
 use crate::experiment::settings::TrainSettings;
 
 /// Tokens of an inference batch: enough to keep the matrix products busy, small enough to stay in cache.
@@ -20,15 +21,6 @@ const INFERENCE_TOKENS: usize = 2048;
 
 /// A word seen once tells little; pieces of it are learned instead.
 const MIN_WORD_FREQUENCY: u64 = 2;
-
-/// Where a student's parameters come from.
-#[derive(Clone, Debug)]
-pub enum Origin {
-    /// Random parameters, and a vocabulary learned from the training rows.
-    Scratch(Shape),
-    /// A Hugging Face directory (`config.json`, `model.safetensors`, `tokenizer.json` or `vocab.txt`).
-    Directory(PathBuf),
-}
 
 /// A student for one task on one backend.
 pub struct EncoderStudent<B> {
@@ -45,10 +37,7 @@ impl<B: Backend> EncoderStudent<B> {
     }
 
     fn head(&self) -> Head {
-        match self.task.kind {
-            Kind::Single | Kind::Pair => Head::Classification { labels: self.task.labels.len() },
-            Kind::Qa => Head::QuestionAnswering,
-        }
+        head(&self.task)
     }
 
     fn lengths(&self) -> Lengths {
@@ -66,14 +55,14 @@ impl<B: Backend> EncoderStudent<B> {
                 let texts = job.train.iter().flat_map(|example| encode::texts(&example.input));
                 let tokenizer = Tokenizer::train(texts, shape.vocab_size, MIN_WORD_FREQUENCY)?;
                 let config = shape.config(tokenizer.vocab_size(), tokenizer.pad_id(), self.settings.max_length, labels);
-                Ok((tokenizer, Model::new(&*self.backend, config, self.head(), job.seed)?))
+                Ok((tokenizer, Model::new(&*self.backend, config, self.head(), Initialisation::Scratch, job.seed)?))
             }
             Origin::Directory(directory) => {
                 let tokenizer = Tokenizer::load(directory)?;
                 let mut config = EncoderConfig::load(directory)?;
                 config.id2label = labels;
                 let loaded = stepsynth_core::weights::load(directory, &config, self.head())?;
-                let fresh = Model::new(&*self.backend, config.clone(), self.head(), job.seed)?;
+                let fresh = Model::new(&*self.backend, config.clone(), self.head(), Initialisation::Transformers, job.seed)?;
                 let mut tensors = fresh.tensors(&self.backend)?;
                 for (name, tensor) in loaded.tensors {
                     if let Some(slot) = tensors.iter_mut().find(|(slot, _)| *slot == name) {

@@ -1,5 +1,6 @@
 //! The student as experiments see it: something that is trained from scratch on examples and then predicts.
 
+mod build;
 mod encode;
 mod encoder;
 mod score;
@@ -9,7 +10,8 @@ use std::path::Path;
 
 use stepsynth_datasets::{Example, Input};
 
-pub use encoder::{EncoderStudent, Origin};
+pub use build::{Device, Origin, build, device_name};
+pub use encoder::EncoderStudent;
 pub use score::{is_right, score};
 pub use shape::{SHAPES, Shape};
 

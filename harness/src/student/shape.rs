@@ -51,8 +51,7 @@ impl Shape {
                 classifier: self.dropout,
                 question_answering: self.dropout,
             },
-            // The usual 0.02 suits a hidden size of 768; 1/sqrt(C) keeps activations of order one at these sizes.
-            initializer_range: 1.0 / (self.hidden as f64).sqrt(),
+            initializer_range: 0.02,
             pad_token_id,
             id2label: labels,
         }
