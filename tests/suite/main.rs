@@ -6,4 +6,5 @@ mod golden_metric;
 mod golden_models;
 mod golden_tokenize;
 mod golden_weights;
+mod paper_tables;
 mod tidy;

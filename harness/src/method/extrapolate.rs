@@ -19,11 +19,8 @@ pub(super) fn start() -> Numbering {
 pub(super) fn write(cell: &Cell<'_>, round: usize, items: &[usize], numbering: &mut Numbering) -> Result<Vec<Row>> {
     let (written, after): (Written, Numbering) = cell.step(&format!("extrapolate/{round}"), || {
         let library = Library::paper()?;
-        let drafts: Result<Vec<Draft>> = items
-            .iter()
-            .enumerate()
-            .map(|(index, &item)| draft(cell, &library, round, index, &cell.gold.mine[item]))
-            .collect();
+        let drafts: Result<Vec<Draft>> =
+            items.iter().enumerate().map(|(index, &item)| draft(cell, &library, round, index, &cell.gold.mine[item])).collect();
         let mut after = numbering.clone();
         let written = ask::write(cell, &drafts?, &mut after)?;
         Ok((written, after))

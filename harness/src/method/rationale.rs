@@ -30,12 +30,15 @@ fn ask_all(cell: &Cell<'_>) -> Result<(Vec<Vec<String>>, Counts)> {
         if labels.is_empty() {
             break;
         }
-        let requests: Result<Vec<Request>> =
-            labels.iter().map(|label| request(cell, &library, *label, &mut numbering)).collect();
+        let requests: Result<Vec<Request>> = labels.iter().map(|label| request(cell, &library, *label, &mut numbering)).collect();
         for (label, answer) in labels.into_iter().zip(ask::complete(cell, &requests?)?) {
             *counts.entry("rationale_requests".to_owned()).or_default() += 1;
             let answer = answer.with_context(|| {
-                format!("teacher `{}` has no rationales for task `{}`: set `rationales = false`", cell.teacher.name(), cell.task.name)
+                format!(
+                    "teacher `{}` has no rationales for task `{}`: set `rationales = false`",
+                    cell.teacher.name(),
+                    cell.task.name
+                )
             })?;
             for item in items(&answer.text) {
                 if reasons[label].len() < options.rationale_count && !reasons[label].contains(&item) {

@@ -104,8 +104,20 @@ fn contains_words(text: &str, words: &str) -> bool {
 const APOLOGIES: [&str; 6] = ["i'm sorry", "i am sorry", "sorry", "i apologize", "i apologise", "unfortunately"];
 const INABILITIES: [&str; 7] =
     ["cannot", "can't", "unable to", "not able to", "not appropriate to", "not possible to", "not comfortable"];
-const TASKS: [&str; 11] =
-    ["generate", "provide", "create", "write", "fulfill", "comply", "assist", "help", "complete", "continue", "come up with"];
+const TASKS: [&str; 12] = [
+    "generate",
+    "provide",
+    "create",
+    "write",
+    "fulfill",
+    "comply",
+    "assist",
+    "help you",
+    "help with",
+    "complete",
+    "continue",
+    "come up with",
+];
 
 /// An inability to do a teacher's work, with an apology before it or a first person. A review that begins with "I'm sorry,
 /// but this film" is none.
@@ -126,7 +138,7 @@ fn is_refusal(text: &str) -> bool {
 }
 
 fn mentions_model(plain: &str) -> bool {
-    ["as an ai", "ai language model", "as a language model"].iter().any(|phrase| plain.contains(phrase))
+    ["as an ai", "ai language model", "as a language model"].iter().any(|phrase| contains_words(plain, phrase))
 }
 
 fn is_boilerplate(plain: &str) -> bool {
@@ -203,6 +215,7 @@ mod tests {
             "Of course the ending is a text book case",
             "I'm sorry, but this film cannot be saved.",
             "Unfortunately it can't hold a candle to the book.",
+            "I can't help but feel that it was an aimless film.",
         ] {
             assert_eq!(kept(text), (text.to_owned(), vec![]));
         }

@@ -168,7 +168,7 @@ mod tests {
                 let Some(slots) = asks.slots(kind) else { continue };
                 let values: Vec<_> = slots.iter().map(|slot| (*slot, "VALUE")).collect();
                 let prompt = library.prompt(&task(name, kind), asks, &values).unwrap();
-                assert_eq!(prompt.text.matches("VALUE").count() >= slots.len(), true, "{}", prompt.id);
+                assert!(prompt.text.matches("VALUE").count() >= slots.len(), "{}", prompt.id);
                 let own = ["imdb", "qnli", "rte", "adqa"].contains(&name);
                 assert!(prompt.id.starts_with(if own { name } else { kind_name(kind) }), "{name} got {}", prompt.id);
             }

@@ -1,8 +1,10 @@
 //! The teacher: whatever turns a prompt into text.
 
 mod identity;
+mod recording;
 mod replay;
 
+pub use recording::Recording;
 pub use replay::{Recorded, Replay};
 
 use serde::{Deserialize, Serialize};
