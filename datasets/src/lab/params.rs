@@ -81,7 +81,8 @@ impl Params {
             let total: f64 = weights.iter().sum();
             weights.into_iter().map(|weight| weight / total).collect::<Vec<f64>>()
         };
-        let familiarity = |choice: &Choice| if world.forms[choice.form].familiar { 1.0 } else { UNFAMILIAR.powf(self.narrowness) };
+        let familiarity =
+            |choice: &Choice| if world.forms[choice.form].familiar { 1.0 } else { UNFAMILIAR.powf(self.narrowness) };
         let gold = normalise(choices.iter().map(|choice| choice.probability).collect());
         let narrow = normalise(choices.iter().map(|choice| choice.probability * familiarity(choice)).collect());
         let width = if rationales { self.rationale_width } else { 0.0 };

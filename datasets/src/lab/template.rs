@@ -77,35 +77,30 @@ impl Template {
             }
         }
     }
+}
 
-    /// Extends `binding` so that this template reads as `words`; `None` if there is no way.
-    pub(super) fn matches(&self, lexicon: &Lexicon, words: &[&str], binding: &Binding) -> Option<Binding> {
-        if words.len() != self.0.len() {
-            return None;
-        }
-        let mut binding = binding.clone();
-        for (token, word) in self.0.iter().zip(words) {
-            match token {
-                Token::Word(expected) => (expected == word).then_some(())?,
-                Token::Slot(slot) => match lexicon.word(*slot, &binding) {
-                    Some(bound) => (bound == *word).then_some(())?,
-                    None => {
-                        let index = lexicon.0[slot.0].1.iter().position(|candidate| candidate == word)?;
-                        if binding.iter().any(|&(bound, taken)| bound.0 == slot.0 && taken == index) {
-                            return None;
-                        }
-                        binding.push((*slot, index));
+/// Extends `binding` so that `parts`, one after the other, read as `words`; `None` if there is no way.
+pub(super) fn read(parts: &[&Template], lexicon: &Lexicon, words: &[&str], binding: &Binding) -> Option<Binding> {
+    if words.len() != parts.iter().map(|part| part.0.len()).sum::<usize>() {
+        return None;
+    }
+    let mut binding = binding.clone();
+    for (token, word) in parts.iter().flat_map(|part| &part.0).zip(words) {
+        match token {
+            Token::Word(expected) => (expected == word).then_some(())?,
+            Token::Slot(slot) => match lexicon.word(*slot, &binding) {
+                Some(bound) => (bound == *word).then_some(())?,
+                None => {
+                    let index = lexicon.0[slot.0].1.iter().position(|candidate| candidate == word)?;
+                    if binding.iter().any(|&(bound, taken)| bound.0 == slot.0 && taken == index) {
+                        return None;
                     }
-                },
-            }
+                    binding.push((*slot, index));
+                }
+            },
         }
-        Some(binding)
     }
-
-    /// This template followed by `other`.
-    pub(super) fn then(&self, other: &Self) -> Self {
-        Self(self.0.iter().chain(&other.0).cloned().collect())
-    }
+    Some(binding)
 }
 
 const PUNCTUATION: [char; 4] = ['.', ',', '?', ':'];

@@ -3,7 +3,7 @@
 use rand::Rng;
 
 use super::Error;
-use super::template::{Binding, Lexicon, Slot, Template, join, split};
+use super::template::{Binding, Lexicon, Slot, Template, join, read, split};
 use crate::{Answer, Input, Kind, Target};
 
 /// The probability of an unfamiliar form in seed data, relative to a familiar one, at narrowness 1 (see
@@ -151,18 +151,17 @@ impl World {
     /// Scenes whose context reads as `context`.
     pub(super) fn read_context(&self, context: &str) -> Vec<(usize, Binding)> {
         let words = split(context);
-        let read = |(index, scene): (usize, &Scene)| Some((index, scene.context.matches(&self.lexicon, &words, &Vec::new())?));
-        self.scenes.iter().enumerate().filter_map(read).collect()
+        let fit = |(index, scene): (usize, &Scene)| Some((index, read(&[&scene.context], &self.lexicon, &words, &Vec::new())?));
+        self.scenes.iter().enumerate().filter_map(fit).collect()
     }
 
     fn read_written(&self, scene: usize, binding: &Binding, words: &[&str]) -> Vec<Parsed> {
-        let mut found = Vec::new();
+        let (mut found, all_frames) = (Vec::new(), self.frame_values());
         for (index, choice) in self.scenes[scene].choices.iter().enumerate() {
-            for frames in self.frame_values() {
+            for frames in &all_frames {
                 for wording in &choice.wordings {
-                    let framed = self.framed(wording, &frames);
-                    if let Some(binding) = framed.matches(&self.lexicon, words, binding) {
-                        let cell = self.cell(self.scenes[scene].construction, choice, &frames);
+                    if let Some(binding) = read(&self.framed(wording, frames), &self.lexicon, words, binding) {
+                        let cell = self.cell(self.scenes[scene].construction, choice, frames);
                         let frames = frames.clone();
                         found.extend(cell.map(|cell| Parsed { cell, scene, choice: index, frames, binding }));
                     }
@@ -184,7 +183,9 @@ impl World {
         let wordings = &self.scenes[scene].choices[choice].wordings;
         let wording = &wordings[rng.random_range(0..wordings.len())];
         let mut words = Vec::new();
-        self.framed(wording, frames).realise(&self.lexicon, binding, rng, &mut words);
+        for part in self.framed(wording, frames) {
+            part.realise(&self.lexicon, binding, rng, &mut words);
+        }
         join(&words)
     }
 
@@ -239,17 +240,18 @@ impl World {
     fn frame_values(&self) -> Vec<Vec<usize>> {
         let mut all = vec![Vec::new()];
         for frame in &self.frames {
-            let extend = |head: &Vec<usize>| (0..frame.values.len()).map(|v| [head.as_slice(), &[v]].concat()).collect::<Vec<_>>();
+            let extend =
+                |head: &Vec<usize>| (0..frame.values.len()).map(|v| [head.as_slice(), &[v]].concat()).collect::<Vec<_>>();
             all = all.iter().flat_map(extend).collect();
         }
         all
     }
 
-    fn framed(&self, wording: &Template, frames: &[usize]) -> Template {
-        self.frames.iter().zip(frames).fold(wording.clone(), |inner, (frame, &value)| {
-            let value = &frame.values[value];
-            value.before.then(&inner).then(&value.after)
-        })
+    /// A wording with what the frames put around it: the first frame stands closest.
+    fn framed<'a>(&'a self, wording: &'a Template, frames: &[usize]) -> Vec<&'a Template> {
+        let values = || self.frames.iter().zip(frames).map(|(frame, &value)| &frame.values[value]);
+        let before = values().rev().map(|value| &value.before);
+        before.chain([wording]).chain(values().map(|value| &value.after)).collect()
     }
 
     /// Fills in what follows from the tables: probabilities of the choices, and the cells.

@@ -23,7 +23,7 @@ pub enum Wanted<'a> {
 pub const REFUSAL: &str = "i am sorry, i cannot write that.";
 
 /// Attempts at text that differs from the parent's.
-const FRESH: usize = 8;
+const FRESH: usize = 40;
 
 /// Attempts at a rationale not yet on the list, for every one asked for.
 const DISTINCT: usize = 20;
@@ -84,13 +84,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// [`Error::Foreign`] if `context` is not of this world, [`Error::Outcome`] if it admits no such label or answer.
-    pub fn seed(
-        &self,
-        context: Option<&str>,
-        wanted: Wanted<'_>,
-        rationales: bool,
-        rng: &mut impl Rng,
-    ) -> Result<String, Error> {
+    pub fn seed(&self, context: Option<&str>, wanted: Wanted<'_>, rationales: bool, rng: &mut impl Rng) -> Result<String, Error> {
         let context = context.unwrap_or("");
         let (scene, binding) = self.world.read_context(context).into_iter().next().ok_or_else(|| self.world.foreign(context))?;
         let fits = |choice: &Choice| match wanted {
@@ -102,7 +96,7 @@ impl Writer<'_> {
             Wanted::Answer(answer) => self.no_outcome(answer),
         })?;
         let plan = self.seed_plan(scene, binding, like, rationales, rng);
-        Ok(self.finish(plan, like, rng))
+        Ok(self.finish(plan, like, "", rng))
     }
 
     /// One example like `parent`, with its context and its label or answer.
@@ -127,15 +121,8 @@ impl Writer<'_> {
         }
         let context = parent.input.context().unwrap_or("");
         let (scene, binding) = self.world.read_context(context).into_iter().next().ok_or_else(|| self.world.foreign(context))?;
-        let mut text = String::new();
-        for _ in 0..FRESH {
-            let (binding, frames) = (binding.clone(), parsed.frames.clone());
-            text = self.finish(Plan { scene, binding, choice: parsed.choice, frames }, parsed.choice, rng);
-            if text != parent.input.written() {
-                break;
-            }
-        }
-        Ok(text)
+        let plan = Plan { scene, binding, choice: parsed.choice, frames: parsed.frames };
+        Ok(self.finish(plan, parsed.choice, parent.input.written(), rng))
     }
 
     /// A plan for seed text that answers the same request as choice `like` of `scene`.
@@ -147,8 +134,8 @@ impl Writer<'_> {
     }
 
     /// Turns a plan into text, with the teacher's faults: refusals, text of another label or answer, quotes. `asked` is a
-    /// choice that has the label or answer asked for.
-    fn finish(&self, plan: Plan, asked: usize, rng: &mut impl Rng) -> String {
+    /// choice that has the label or answer asked for; the text will differ from `known`.
+    fn finish(&self, plan: Plan, asked: usize, known: &str, rng: &mut impl Rng) -> String {
         if rng.random::<f64>() < self.params.junk_rate {
             return REFUSAL.to_owned();
         }
@@ -160,7 +147,14 @@ impl Writer<'_> {
                 plan = self.seed_plan(plan.scene, plan.binding, wrong, false, rng);
             }
         }
-        let text = self.world.write(plan.scene, plan.choice, &plan.frames, &mut plan.binding, rng);
+        let mut write = || self.world.write(plan.scene, plan.choice, &plan.frames, &mut plan.binding.clone(), rng);
+        let mut text = write();
+        for _ in 1..FRESH {
+            if text != known {
+                break;
+            }
+            text = write();
+        }
         let cue = self.params.cue_rate(self.world, self.choice(plan.scene, asked).outcome);
         if rng.random::<f64>() < cue { format!("\"{text}\"") } else { text }
     }
