@@ -27,7 +27,8 @@ impl Progress {
     pub(super) fn new(cells: usize) -> Self {
         let bars = std::io::stderr().is_terminal().then(|| {
             let all = MultiProgress::new();
-            let overall = all.add(ProgressBar::new(cells as u64).with_style(style("{bar:30} {pos}/{len} cells, {elapsed}, {eta} left")));
+            let overall =
+                all.add(ProgressBar::new(cells as u64).with_style(style("{bar:30} {pos}/{len} cells, {elapsed}, {eta} left")));
             Bars { all, overall, running: Mutex::default() }
         });
         Self { bars, cells, ended: Mutex::new(0) }

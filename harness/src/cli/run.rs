@@ -66,7 +66,7 @@ struct CommonArguments {
     student: Option<String>,
     /// Teacher: simulated or replay:FILE
     #[arg(long, value_parser = teacher)]
-    teacher: Option<toml::Table>,
+    teacher: Option<TeacherArgument>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -86,18 +86,19 @@ fn dollars(text: &str) -> Result<f64, String> {
     }
 }
 
-fn teacher(text: &str) -> Result<toml::Table, String> {
-    let mut table = toml::Table::new();
-    let kind = match text.split_once(':') {
-        None if text == "simulated" => "simulated",
-        Some(("replay", file)) if !file.is_empty() => {
-            table.insert("rows".to_owned(), vec![file.to_owned()].into());
-            "replay"
-        }
-        _ => return Err("use simulated or replay:FILE".to_owned()),
-    };
-    table.insert("kind".to_owned(), kind.into());
-    Ok(table)
+/// The fields of the spec that `--teacher` changes.
+fn teacher(text: &str) -> Result<TeacherArgument, String> {
+    match text.split_once(':') {
+        None if text == "simulated" => Ok(TeacherArgument { kind: "simulated", file: None }),
+        Some(("replay", file)) if !file.is_empty() => Ok(TeacherArgument { kind: "replay", file: Some(file.to_owned()) }),
+        _ => Err("use simulated or replay:FILE".to_owned()),
+    }
+}
+
+#[derive(Clone)]
+struct TeacherArgument {
+    kind: &'static str,
+    file: Option<String>,
 }
 
 pub(super) fn quickstart(arguments: QuickstartArguments) -> Result<()> {
@@ -113,14 +114,20 @@ fn go(name: &str, arguments: CommonArguments) -> Result<()> {
     let mut set = |key: &str, value: toml::Value| overrides.push(Override { key: key.to_owned(), value });
     if let Some(seeds) = arguments.seeds {
         let seeds = seeds.into_iter().map(|seed| i64::try_from(seed).map(toml::Value::from));
-        let seeds = seeds.collect::<Result<Vec<_>, _>>().map_err(|_| Failure::Usage(format!("--seeds: the largest is {}", i64::MAX)))?;
+        let seeds =
+            seeds.collect::<Result<Vec<_>, _>>().map_err(|_| Failure::Usage(format!("--seeds: the largest is {}", i64::MAX)))?;
         set("seeds", seeds.into());
     }
     if let Some(student) = arguments.student {
         set("student", student.into());
     }
     if let Some(teacher) = arguments.teacher {
-        set("teacher", teacher.into());
+        set("teacher.kind", teacher.kind.into());
+        if let Some(file) = teacher.file {
+            // A path given on the command line is relative to where the command runs, not to the data folder.
+            let file = std::path::absolute(&file).map_err(|error| Failure::Usage(format!("--teacher: {file}: {error}")))?;
+            set("teacher.replay.rows", vec![file.display().to_string()].into());
+        }
     }
     let spec = spec::load(name, &overrides)?;
     let world = RealWorld::new(&spec, arguments.device)?;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stepsynth_datasets::load::{self, ReadOptions};
 use stepsynth_datasets::task::Source;
-use stepsynth_datasets::{SplitOptions, TaskSpec, load_splits, random};
+use stepsynth_datasets::{Protocol, Sealed, SplitOptions, TaskSpec, lab, load_splits, random};
 
 use super::cell::Gold;
 use super::run::data_hash;
@@ -19,6 +19,9 @@ use crate::method::Row;
 use crate::prompt::Library;
 use crate::student::{self, Device, Origin, Student};
 use crate::teacher::{Recorded, Replay, Step, Teacher};
+
+/// Test rows of a laboratory task whose spec does not say.
+const LABORATORY_TEST_ROWS: usize = 1000;
 
 /// The world of one spec on one device.
 pub struct RealWorld<'a> {
@@ -63,20 +66,39 @@ impl<'a> RealWorld<'a> {
     }
 }
 
+impl RealWorld<'_> {
+    /// Gold data of a laboratory task are drawn from its known distribution; the three roles share no text.
+    fn from_laboratory(&self, world: &lab::World, task: TaskSpec, sizes: &GoldSizes) -> Result<TaskData> {
+        let draw = |part, count| world.gold(sizes.seed, part, count).map_err(|error| Failure::Usage(error.to_string()));
+        let mine = draw(lab::Part::Mine, sizes.mine.unwrap_or(task.split.mine))?;
+        let train = draw(lab::Part::Mine, sizes.train.unwrap_or(mine.len()))?;
+        let select = match self.spec.protocol {
+            Protocol::Clean => draw(lab::Part::Select, sizes.select.unwrap_or(task.split.select))?,
+            Protocol::Paper => mine.clone(),
+        };
+        let test = draw(lab::Part::Test, sizes.test.unwrap_or(LABORATORY_TEST_ROWS))?;
+        let hash = data_hash(&[&train, &mine, &select, &test])?;
+        let report = json!({ "drawn": { "mine": mine.len(), "train": train.len(), "select": select.len(), "test": test.len() } });
+        Ok(TaskData { spec: task, gold: Gold { train, mine, select }, test: Sealed::new(test), hash, report })
+    }
+}
+
 impl World for RealWorld<'_> {
     fn task(&self, name: &str) -> Result<TaskData> {
         let task = TaskSpec::find(name).map_err(bad_input)?;
         let sizes = self.spec.gold.get(name).cloned().unwrap_or_default();
-        self.from_files(task, &sizes)
+        match lab::task(name) {
+            Some(world) => self.from_laboratory(world, task, &sizes),
+            None => self.from_files(task, &sizes),
+        }
     }
 
     fn teacher(&self, task: &TaskData) -> Result<Box<dyn Teacher>> {
-        let parameters = self.spec.teacher.parameters.clone();
         match self.spec.teacher.kind.as_str() {
             "replay" => {
                 let data = self.spec.data.as_deref().unwrap_or(Path::new("."));
-                let recording: Recording = super::fields::decode(parameters.into())
-                    .map_err(|message| Failure::Usage(format!("`teacher`: {message}")))?;
+                let recording: Recording = super::fields::decode(self.spec.teacher.replay.clone().into())
+                    .map_err(|message| Failure::Usage(format!("`teacher.replay`: {message}")))?;
                 Ok(Box::new(recording.open(&task.spec, data)?))
             }
             kind => Err(Failure::usage(format!("`teacher.kind`: \"{kind}\" does not serve task {}", task.spec.name))),
@@ -119,7 +141,7 @@ fn draw_train(mine: &[stepsynth_datasets::Example], sizes: &GoldSizes) -> Vec<st
     chosen.into_iter().map(|at| mine[at].clone()).collect()
 }
 
-/// `[teacher]` with `kind = "replay"`. Paths are relative to the data folder.
+/// `[teacher.replay]`. Paths are relative to the data folder.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
@@ -139,7 +161,7 @@ impl Recording {
         for file in &self.rows {
             let path = data.join(file);
             let text = std::fs::read_to_string(&path)
-                .map_err(|error| Failure::Usage(format!("`teacher.rows`: {}: {error}", path.display())))?;
+                .map_err(|error| Failure::Usage(format!("`teacher.replay.rows`: {}: {error}", path.display())))?;
             for (number, line) in text.lines().enumerate() {
                 let row: Row = serde_json::from_str(line)
                     .map_err(|error| Failure::Usage(format!("{}:{}: {error}", path.display(), number + 1)))?;
@@ -156,7 +178,7 @@ impl Recording {
             stems.extend(source.files.iter().map(|file| stem(file)));
         }
         if stems.is_empty() {
-            return Err(Failure::usage("`teacher`: replay needs files; name them in rows, seed or additional"));
+            return Err(Failure::usage("`teacher.replay`: needs files; name them in rows, seed or additional"));
         }
         Ok(Replay::new(&stems.join("+"), recorded))
     }

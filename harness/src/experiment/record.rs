@@ -81,13 +81,8 @@ impl Backing for Recorder<'_> {
             if free(&plain) { Some(plain) } else { (2..).map(|n| format!("record-{round}-{metric}-{n}")).find(free) }
         };
         let name = name.with_context(|| format!("{}: too many records of {metric}", self.id))?;
-        let row = ResultRow {
-            round,
-            metric: metric.to_owned(),
-            value,
-            provenance: self.meter.provenance(),
-            ..self.template.clone()
-        };
+        let row =
+            ResultRow { round, metric: metric.to_owned(), value, provenance: self.meter.provenance(), ..self.template.clone() };
         results::check(&row).map_err(|message| anyhow::anyhow!("{}: round {round}: {message}", self.id))?;
         self.journaled(&name, || Ok((String::new(), vec![row])))?;
         Ok(())

@@ -16,14 +16,18 @@ use crate::failure::Failure;
 /// Specs that come with the program, by name.
 pub const PRESETS: [(&str, &str); 1] = [("quickstart", include_str!("../../presets/quickstart.toml"))];
 
-/// The teacher of an experiment: `[teacher]`.
+/// The teacher of an experiment: `[teacher]`. The settings of the kind that is not chosen are kept unread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TeacherChoice {
     /// `simulated` or `replay`.
     pub kind: String,
-    /// Its own settings, which the teacher itself checks.
-    #[serde(flatten)]
-    pub parameters: Table,
+    /// `[teacher.simulated]`: parameters of the laboratory's teacher.
+    #[serde(default)]
+    pub simulated: Table,
+    /// `[teacher.replay]`: the recorded files.
+    #[serde(default)]
+    pub replay: Table,
 }
 
 /// An experiment, with every default filled in.
@@ -136,7 +140,7 @@ pub fn parse(text: &str, place: &str, overrides: &[Override]) -> Result<Spec> {
 }
 
 fn simulated() -> TeacherChoice {
-    TeacherChoice { kind: "simulated".to_owned(), parameters: Table::new() }
+    TeacherChoice { kind: "simulated".to_owned(), simulated: Table::new(), replay: Table::new() }
 }
 
 fn syntax_fault(text: &str, place: &str, error: &toml::de::Error) -> anyhow::Error {

@@ -125,7 +125,7 @@ fn overrides() {
     assert_eq!(set("method.zerogen.size=7").unwrap().methods[1].size, Some(crate::experiment::method_options::Size::Rows(7)));
     assert_eq!(set("method.0.rounds=1").unwrap().methods[0].rounds, 1);
     assert_eq!(set("student=some/dir").unwrap().student, "some/dir");
-    assert_eq!(set("teacher.noise=0.5").unwrap().teacher.parameters["noise"].as_float(), Some(0.5));
+    assert_eq!(set("teacher.simulated.noise=0.5").unwrap().teacher.simulated["noise"].as_float(), Some(0.5));
     for (text, message) in [
         ("method.progen.rounds=1", "--set method.progen.rounds: `progen` in `method.progen.rounds` is none of s3, zerogen"),
         ("method.s3=1", "--set method.s3: `method.s3` should end in a field of `s3`"),
