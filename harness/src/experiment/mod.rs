@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod cell;
 pub mod consumed;
+pub mod estimate;
 pub mod evaluate;
 mod fields;
 pub mod files;
@@ -11,8 +12,12 @@ pub mod journal;
 pub mod manifest;
 pub mod method_options;
 pub mod plan;
+pub mod real_world;
 mod record;
 pub mod run;
 pub mod settings;
 pub mod spec;
 pub mod world;
+
+#[cfg(test)]
+mod tests;

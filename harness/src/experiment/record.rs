@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::cancel::{Cancel, lock};
@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::method::Row;
 use crate::report::results::{self, ResultRow, Split};
 use crate::student::{FitJob, Fitted, Student};
-use crate::teacher::Provenance;
+use crate::teacher::{Provenance, Teacher as _};
 
 /// The backing of one cell.
 pub(super) struct Recorder<'a> {
@@ -72,7 +72,19 @@ impl Backing for Recorder<'_> {
         Ok(output.trained)
     }
 
-    fn record(&self, _round: usize, _metric: &str, _value: f64) -> Result<()> {
+    fn record(&self, round: usize, metric: &str, value: f64) -> Result<()> {
+        // Two steps of a round may count the same thing; the order of a cell's steps is fixed, so numbering tells them apart.
+        let name = {
+            let state = lock(&self.state);
+            let plain = format!("record-{round}-{metric}");
+            let free = |name: &String| !state.names.contains(name);
+            if free(&plain) { Some(plain) } else { (2..).map(|n| format!("record-{round}-{metric}-{n}")).find(free) }
+        };
+        let name = name.with_context(|| format!("{}: too many records of {metric}", self.id))?;
+        let row =
+            ResultRow { round, metric: metric.to_owned(), value, provenance: self.meter.provenance(), ..self.template.clone() };
+        results::check(&row).map_err(|message| anyhow::anyhow!("{}: round {round}: {message}", self.id))?;
+        self.journaled(&name, || Ok((String::new(), vec![row])))?;
         Ok(())
     }
 }

@@ -16,14 +16,18 @@ use crate::failure::Failure;
 /// Specs that come with the program, by name.
 pub const PRESETS: [(&str, &str); 1] = [("quickstart", include_str!("../../presets/quickstart.toml"))];
 
-/// The teacher of an experiment: `[teacher]`.
+/// The teacher of an experiment: `[teacher]`. The settings of the kind that is not chosen are kept unread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TeacherChoice {
     /// `simulated` or `replay`.
     pub kind: String,
-    /// Its own settings, which the teacher itself checks.
-    #[serde(flatten)]
-    pub parameters: Table,
+    /// `[teacher.simulated]`: parameters of the laboratory's teacher.
+    #[serde(default)]
+    pub simulated: Table,
+    /// `[teacher.replay]`: the recorded files.
+    #[serde(default)]
+    pub replay: Table,
 }
 
 /// An experiment, with every default filled in.
@@ -51,6 +55,8 @@ pub struct Spec {
     pub teacher: TeacherChoice,
     /// Folder of the tasks' files; laboratory tasks need none.
     pub data: Option<PathBuf>,
+    /// Bad rows that a task's gold files may have; they are left out and listed in the manifest.
+    pub max_bad_rows: usize,
     /// Groups of cells that run at once. Results do not depend on it.
     pub jobs: usize,
     /// Whether each cell's final student is kept under `models/`.
@@ -122,6 +128,7 @@ pub fn parse(text: &str, place: &str, overrides: &[Override]) -> Result<Spec> {
         gold: per_task(&mut top, place, "gold", &tasks, GoldSizes::fault)?,
         teacher: top.optional("teacher", "write `[teacher]` with kind = \"simulated\" or \"replay\"")?.unwrap_or_else(simulated),
         data: top.optional("data", "write a folder")?,
+        max_bad_rows: top.optional("max_bad_rows", "write a whole number of at least 0")?.unwrap_or(0),
         jobs: top.optional("jobs", "write how many groups of cells run at once")?.unwrap_or(1),
         save_models: top.optional("save_models", "write true or false")?.unwrap_or(false),
         methods: methods.into_iter().enumerate().map(|(at, value)| method(place, at, value)).collect::<Result<_>>()?,
@@ -133,7 +140,7 @@ pub fn parse(text: &str, place: &str, overrides: &[Override]) -> Result<Spec> {
 }
 
 fn simulated() -> TeacherChoice {
-    TeacherChoice { kind: "simulated".to_owned(), parameters: Table::new() }
+    TeacherChoice { kind: "simulated".to_owned(), simulated: Table::new(), replay: Table::new() }
 }
 
 fn syntax_fault(text: &str, place: &str, error: &toml::de::Error) -> anyhow::Error {

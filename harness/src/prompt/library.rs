@@ -74,6 +74,12 @@ impl Library {
         Self::parse("prompts/paper.toml", PAPER)
     }
 
+    /// `id@version` of every template with the SHA-256 (hex) of its text.
+    pub fn hashes(&self) -> Vec<(String, String)> {
+        let hash = |text: &str| stepsynth_datasets::hash::bytes(text.as_bytes());
+        self.templates.iter().map(|template| (template.name(), hash(&template.text))).collect()
+    }
+
     /// Reads the text of a template file. Templates for a kind are tried with that kind's slots at once, so that a
     /// mistyped slot shows before anything is asked; templates for a task are tried when their task's kind is known.
     ///

@@ -48,8 +48,8 @@ pub const COLUMNS: [&str; 31] = [
 /// Columns that measure time or memory, and so differ between two runs of one spec.
 pub const TIMING_COLUMNS: [&str; 2] = ["wall_seconds", "peak_rss_mb"];
 
-/// Metrics that are not rates and may lie outside `[0, 1]`.
-const UNBOUNDED: [&str; 3] = ["loss", "edit_distance", "cosine"];
+/// Metrics that are rates, and so lie in `[0, 1]`. All others are only finite.
+const RATES: [&str; 6] = ["accuracy", "macro_f1", "exact_match", "f1", "coverage", "overlap_exact"];
 
 /// The part of the gold or training data that a value was measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,7 +188,7 @@ fn bad_field(place: &str, line: u64, error: &csv::Error) -> anyhow::Error {
 
 /// What a row must satisfy beyond its types.
 pub fn check(row: &ResultRow) -> Result<(), String> {
-    let rate = !UNBOUNDED.contains(&row.metric.as_str());
+    let rate = RATES.contains(&row.metric.as_str());
     for (column, value) in [("value", Some(row.value)), ("ci_low", row.ci_low), ("ci_high", row.ci_high)] {
         let Some(value) = value else { continue };
         if !value.is_finite() {
