@@ -93,7 +93,7 @@ impl World for RealWorld<'_> {
         }
     }
 
-    fn teacher(&self, task: &TaskData) -> Result<Box<dyn Teacher>> {
+    fn teacher(&self, task: &TaskData, _seed: u64) -> Result<Box<dyn Teacher>> {
         match self.spec.teacher.kind.as_str() {
             "replay" => {
                 let data = self.spec.data.as_deref().unwrap_or(Path::new("."));
