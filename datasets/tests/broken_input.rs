@@ -83,7 +83,8 @@ fn broken_tasks() {
     }
     assert_eq!(
         TaskSpec::find("imbd").unwrap_err().to_string(),
-        "no task `imbd`; built in are imdb, qnli, rte, adqa, sst2, agnews, squad; for a task of your own give the path of its TOML file"
+        "no task `imbd`; built in are imdb, qnli, rte, adqa, sst2, agnews, squad, \
+         lab-reviews, lab-questions, lab-entailment, lab-spans; for a task of your own give the path of its TOML file"
     );
     assert_eq!(
         TaskSpec::find("nowhere/t.toml").unwrap_err().to_string(),

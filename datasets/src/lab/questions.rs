@@ -57,9 +57,8 @@ pub(super) fn world() -> World {
         Choice { outcome, form, answer: None, probability: 0.0, wordings }
     };
     let mut scenes = Vec::new();
-    for first in 0..FACTS.len() {
-        for second in (0..FACTS.len()).filter(|&second| second != first) {
-            let (told_first, told_second) = (FACTS[first].0, FACTS[second].0);
+    for (first, &(told_first, _)) in FACTS.iter().enumerate() {
+        for (second, &(told_second, _)) in FACTS.iter().enumerate().filter(|&(second, _)| second != first) {
             let untold: Vec<(usize, &str)> = (0..FACTS.len())
                 .filter(|fact| ![first, second].contains(fact))
                 .flat_map(|fact| [(fact, ANIMAL), (fact, VEHICLE)])

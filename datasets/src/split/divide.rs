@@ -17,11 +17,13 @@ pub struct Division {
     pub in_test: usize,
     /// Training rows that repeat an earlier one: dropped under `clean`, kept under `paper`.
     pub repeated: usize,
+    /// Rows that the gold baseline trains on.
+    pub train: usize,
     /// Rows of mine.
     pub mine: usize,
     /// Rows of select.
     pub select: usize,
-    /// Training rows that are in neither.
+    /// Training rows that are in none of these.
     pub unused: usize,
     /// Rows of test.
     pub test: usize,
@@ -37,7 +39,7 @@ pub(super) fn divide(
     options: &SplitOptions,
 ) -> Result<(Splits, Division)> {
     let content = Content::of(&train, &test);
-    let (mine, select) = match options.protocol {
+    let (gold, mine, select) = match options.protocol {
         Protocol::Paper => {
             let all: Vec<usize> = (0..train.len()).collect();
             // One purpose, so that equal sizes give equal sets: select is mine, as in the released scripts.
@@ -45,7 +47,7 @@ pub(super) fn divide(
                 None => all.clone(),
                 Some(size) => draw(&train, &all, size, options.seed, "split gold train").0,
             };
-            (sample(options.mine), sample(options.select))
+            (sample(options.train), sample(options.mine), sample(options.select))
         }
         Protocol::Clean => {
             if content.clean.len() < 2 {
@@ -56,7 +58,9 @@ pub(super) fn divide(
             let (mine_size, select_size) = fit(wanted, content.clean.len());
             let (mine, rest) = draw(&train, &content.clean, mine_size, options.seed, "split mine");
             let (select, _) = draw(&train, &rest, select_size, options.seed, "split select");
-            (mine, select)
+            let others: Vec<usize> = content.clean.iter().copied().filter(|row| select.binary_search(row).is_err()).collect();
+            let size = options.train.unwrap_or(others.len());
+            (draw(&train, &others, size, options.seed, "split gold train").0, mine, select)
         }
     };
     let all_test: Vec<usize> = (0..test.len()).collect();
@@ -64,11 +68,12 @@ pub(super) fn divide(
         None => all_test,
         Some(size) => draw(&test, &all_test, size, options.seed, "split test").0,
     };
-    let used: HashSet<usize> = mine.iter().chain(&select).copied().collect();
+    let used: HashSet<usize> = gold.iter().chain(&mine).chain(&select).copied().collect();
     let division = Division {
         train_rows: train.len(),
         in_test: content.in_test,
         repeated: content.repeated,
+        train: gold.len(),
         mine: mine.len(),
         select: select.len(),
         unused: train.len() - used.len(),
@@ -76,7 +81,12 @@ pub(super) fn divide(
         test_rows: test.len(),
     };
     let pick = |rows: &[Example], indices: Vec<usize>| indices.into_iter().map(|row| rows[row].clone()).collect();
-    let splits = Splits { mine: pick(&train, mine), select: pick(&train, select), test: Sealed::new(pick(&test, test_sample)) };
+    let splits = Splits {
+        train: pick(&train, gold),
+        mine: pick(&train, mine),
+        select: pick(&train, select),
+        test: Sealed::new(pick(&test, test_sample)),
+    };
     Ok((splits, division))
 }
 

@@ -33,6 +33,9 @@ pub struct SplitOptions {
     pub protocol: Protocol,
     /// Seed of the samples; the same seed, the same splits.
     pub seed: u64,
+    /// Rows the gold baseline trains on; absent, all there are. Capped to what there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<usize>,
     /// Rows to mine; absent, the whole training data (`paper`) or the task's `[split]` size (`clean`). Capped to what there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mine: Option<usize>,
@@ -50,13 +53,16 @@ pub struct SplitOptions {
 impl SplitOptions {
     /// Sizes and reading as the protocol and the task have them.
     pub fn new(protocol: Protocol, seed: u64) -> Self {
-        Self { protocol, seed, mine: None, select: None, test: None, read: ReadOptions::default() }
+        Self { protocol, seed, train: None, mine: None, select: None, test: None, read: ReadOptions::default() }
     }
 }
 
 /// The gold data of a cell. Rows stand in the order of their files.
 #[derive(Debug)]
 pub struct Splits {
+    /// Training data of the gold baseline: under `paper` the gold training data, under `clean` all of it that is clean and not
+    /// in select.
+    pub train: Vec<Example>,
     /// Mined for errors (the paper's `D_gold_eval`).
     pub mine: Vec<Example>,
     /// Chooses the best epoch.

@@ -74,7 +74,10 @@ proptest! {
         prop_assert_eq!(splits.test.len(), test.len());
         prop_assert_eq!(splits.test.open(&FinalEvaluator::new()), &test);
         prop_assert_eq!(division.in_test + division.repeated + usable.len(), train.len());
-        prop_assert_eq!(division.mine + division.select + division.unused, train.len());
+        prop_assert_eq!(division.train + division.select, usable.len());
+        prop_assert_eq!(division.unused, division.in_test + division.repeated);
+        let gold = keys(&splits.train);
+        prop_assert!(mine.is_subset(&gold) && gold.is_disjoint(&select) && gold.is_disjoint(&test_keys));
         if usable.len() >= 19 {
             prop_assert_eq!((division.mine, division.select), (12, 7));
         } else {
@@ -92,6 +95,7 @@ proptest! {
     #[test]
     fn paper_splits_are_the_whole_gold_data(train in rows("train", 40), test in rows("test", 20), seed: u64) {
         let (splits, division) = divide(&task(), train.clone(), test.clone(), &SplitOptions::new(Protocol::Paper, seed)).unwrap();
+        prop_assert_eq!(&splits.train, &train);
         prop_assert_eq!(&splits.mine, &train);
         prop_assert_eq!(&splits.select, &train);
         prop_assert_eq!(splits.test.open(&FinalEvaluator::new()), &test);
@@ -101,9 +105,10 @@ proptest! {
     #[test]
     fn samples_are_stratified_and_capped(train in rows("train", 60), test in rows("test", 60), seed: u64, size in 1..70_usize) {
         let mut options = SplitOptions::new(Protocol::Paper, seed);
-        (options.mine, options.select, options.test) = (Some(size), Some(size), Some(size));
+        (options.train, options.mine, options.select, options.test) = (Some(size), Some(size), Some(size), Some(size));
         let (splits, division) = divide(&task(), train.clone(), test.clone(), &options).unwrap();
         prop_assert_eq!(&splits.mine, &splits.select);
+        prop_assert_eq!(&splits.mine, &splits.train);
         prop_assert_eq!((division.mine, division.test), (size.min(train.len()), size.min(test.len())));
         if !train.is_empty() {
             assert_stratified(&splits.mine, &train);

@@ -9,6 +9,7 @@ fn every_built_in_task_is_found_and_valid() {
         let task = TaskSpec::find(name).unwrap();
         assert_eq!(task.name, name);
         assert!(!task.title.is_empty(), "{name}");
+        assert_eq!(task.gold.is_none(), crate::lab::task(name).is_some(), "{name}");
         assert_eq!(TaskSpec::parse(&toml::to_string(&task).unwrap(), Path::new(name)).unwrap(), task, "{name}");
     }
 }

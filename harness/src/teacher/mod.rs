@@ -3,9 +3,11 @@
 mod identity;
 mod recording;
 mod replay;
+mod simulated;
 
 pub use recording::Recording;
 pub use replay::{Recorded, Replay};
+pub use simulated::Simulated;
 
 use serde::{Deserialize, Serialize};
 use stepsynth_datasets::{Answer, Example};

@@ -12,6 +12,8 @@ mod dropout;
 mod elementwise;
 mod embed;
 mod gemm;
+#[cfg(test)]
+mod hygiene;
 mod linear;
 mod loss;
 mod math;
@@ -21,6 +23,9 @@ mod optimizer;
 mod parallel;
 #[cfg(test)]
 mod parity;
+#[cfg(test)]
+#[allow(warnings)]
+mod profile;
 mod rows;
 mod tile;
 

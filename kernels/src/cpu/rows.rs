@@ -106,10 +106,10 @@ mod tests {
         for length in [0, 1, 15, 16, 17, 33, 64, 511] {
             let a: Vec<f32> = (0..length).map(|index| (index % 13) as f32 - 6.0).collect();
             let b: Vec<f32> = (0..length).map(|index| (index % 7) as f32).collect();
-            assert_eq!(sum(&a), a.iter().sum());
-            assert_eq!(dot(&a, &b), a.iter().zip(&b).map(|(a, b)| a * b).sum());
-            assert_eq!(dot3(&a, &b, &b), a.iter().zip(&b).map(|(a, b)| a * b * b).sum());
-            assert_eq!(squared_deviations(&a, 2.0), a.iter().map(|a| (a - 2.0) * (a - 2.0)).sum());
+            assert_eq!(sum(&a), a.iter().sum::<f32>());
+            assert_eq!(dot(&a, &b), a.iter().zip(&b).map(|(a, b)| a * b).sum::<f32>());
+            assert_eq!(dot3(&a, &b, &b), a.iter().zip(&b).map(|(a, b)| a * b * b).sum::<f32>());
+            assert_eq!(squared_deviations(&a, 2.0), a.iter().map(|a| (a - 2.0) * (a - 2.0)).sum::<f32>());
             assert_eq!(max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         }
     }

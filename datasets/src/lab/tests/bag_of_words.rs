@@ -59,7 +59,6 @@ fn stays_clearly_below_the_oracle_on_labels() {
         let model = Regression::fit(&rows(Part::Mine, TRAIN));
         let test = rows(Part::Test, TEST);
         let right = test.iter().filter(|(text, label)| (model.score(text) > 0.0) == *label).count() as f64 / TEST as f64;
-        println!("{name}: {right}");
         assert!(right < bound, "{name}: {right}");
         let oracle = world.gold(0, Part::Test, TEST).unwrap();
         assert!(oracle.iter().all(|row| world.truth(&row.input).as_ref() == Some(&row.target)));
@@ -92,6 +91,5 @@ fn stays_clearly_below_the_oracle_on_spans() {
         best.is_some_and(|best| best.1)
     });
     let right = right.count() as f64 / TEST as f64;
-    println!("lab-spans: {right}");
     assert!(right < 0.6, "{right}");
 }
