@@ -142,7 +142,8 @@ fn go(name: &str, arguments: CommonArguments) -> Result<()> {
             ResumeArgument::Never => Resume::Never,
         },
         limits: Limits { requests: arguments.max_requests, tokens: arguments.max_tokens, usd: arguments.max_usd },
-        command: std::env::args().collect(),
+        // Where the program lies says nothing about the run.
+        command: std::iter::once("stepsynth".to_owned()).chain(std::env::args().skip(1)).collect(),
     };
     let cancel = Cancel::default();
     let flag = cancel.clone();

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use stepsynth_datasets::load::{self, ReadOptions};
-use stepsynth_datasets::task::Source;
+use stepsynth_datasets::load::ReadOptions;
 use stepsynth_datasets::{Protocol, Sealed, SplitOptions, TaskSpec, lab, load_splits, random};
 
 use super::cell::Gold;
@@ -15,10 +14,9 @@ use super::settings::GoldSizes;
 use super::spec::Spec;
 use super::world::{TaskData, World};
 use crate::failure::Failure;
-use crate::method::Row;
 use crate::prompt::Library;
 use crate::student::{self, Device, Origin, Student};
-use crate::teacher::{Recorded, Replay, Step, Teacher};
+use crate::teacher::{Recording, Simulated, Teacher};
 
 /// Test rows of a laboratory task whose spec does not say.
 const LABORATORY_TEST_ROWS: usize = 1000;
@@ -44,7 +42,7 @@ impl<'a> RealWorld<'a> {
         Ok(Self { spec, device, device_name: student::device_name(device)?, origin, threads })
     }
 
-    fn from_files(&self, task: TaskSpec, sizes: &GoldSizes) -> Result<TaskData> {
+    fn load_files(&self, task: TaskSpec, sizes: &GoldSizes) -> Result<TaskData> {
         let Some(data) = &self.spec.data else {
             let message = format!("task {}: its gold data are files; say where with --set data=DIR", task.name);
             return Err(Failure::usage(message));
@@ -68,7 +66,7 @@ impl<'a> RealWorld<'a> {
 
 impl RealWorld<'_> {
     /// Gold data of a laboratory task are drawn from its known distribution; the three roles share no text.
-    fn from_laboratory(&self, world: &lab::World, task: TaskSpec, sizes: &GoldSizes) -> Result<TaskData> {
+    fn draw_laboratory(&self, world: &lab::World, task: TaskSpec, sizes: &GoldSizes) -> Result<TaskData> {
         let draw = |part, count| world.gold(sizes.seed, part, count).map_err(|error| Failure::Usage(error.to_string()));
         let mine = draw(lab::Part::Mine, sizes.mine.unwrap_or(task.split.mine))?;
         let train = draw(lab::Part::Mine, sizes.train.unwrap_or(mine.len()))?;
@@ -88,21 +86,26 @@ impl World for RealWorld<'_> {
         let task = TaskSpec::find(name).map_err(bad_input)?;
         let sizes = self.spec.gold.get(name).cloned().unwrap_or_default();
         match lab::task(name) {
-            Some(world) => self.from_laboratory(world, task, &sizes),
-            None => self.from_files(task, &sizes),
+            Some(world) => self.draw_laboratory(world, task, &sizes),
+            None => self.load_files(task, &sizes),
         }
     }
 
-    fn teacher(&self, task: &TaskData) -> Result<Box<dyn Teacher>> {
-        match self.spec.teacher.kind.as_str() {
-            "replay" => {
-                let data = self.spec.data.as_deref().unwrap_or(Path::new("."));
-                let recording: Recording = super::fields::decode(self.spec.teacher.replay.clone().into())
-                    .map_err(|message| Failure::Usage(format!("`teacher.replay`: {message}")))?;
-                Ok(Box::new(recording.open(&task.spec, data)?))
-            }
-            kind => Err(Failure::usage(format!("`teacher.kind`: \"{kind}\" does not serve task {}", task.spec.name))),
+    fn teacher(&self, task: &TaskData, seed: u64) -> Result<Box<dyn Teacher>> {
+        let choice = &self.spec.teacher;
+        if choice.kind == "replay" {
+            let recording: Recording = parameters("teacher.replay", &choice.replay)?;
+            let data = self.spec.data.as_deref().unwrap_or(Path::new("."));
+            let options = ReadOptions { max_bad_rows: self.spec.max_bad_rows, label_order: None };
+            let replay = recording.open(&task.spec, data, &options);
+            return Ok(Box::new(replay.map_err(|error| Failure::Usage(format!("`teacher.replay`: {error:#}")))?));
         }
+        if lab::task(&task.spec.name).is_none() {
+            let message = "the simulated teacher knows the lab tasks only; use --teacher replay:FILE";
+            return Err(Failure::usage(format!("task {}: {message}", task.spec.name)));
+        }
+        let simulated = Simulated::new(parameters("teacher.simulated", &choice.simulated)?, seed);
+        Ok(Box::new(simulated.map_err(|error| Failure::Usage(error.to_string()))?))
     }
 
     fn student(&self, task: &TaskData) -> Result<Box<dyn Student>> {
@@ -127,6 +130,11 @@ impl World for RealWorld<'_> {
     }
 }
 
+/// The settings of a teacher from its table.
+fn parameters<T: DeserializeOwned>(place: &str, table: &toml::Table) -> Result<T> {
+    super::fields::decode(table.clone().into()).map_err(|message| Failure::usage(format!("`{place}`: {message}")))
+}
+
 /// Faults of tasks and data files are faults of the input.
 fn bad_input(error: stepsynth_datasets::Error) -> anyhow::Error {
     Failure::usage(error.to_string())
@@ -139,52 +147,4 @@ fn draw_train(mine: &[stepsynth_datasets::Example], sizes: &GoldSizes) -> Vec<st
     let mut chosen = sample(&mut random::generator(sizes.seed, "gold train", 0), mine.len(), count).into_vec();
     chosen.sort_unstable();
     chosen.into_iter().map(|at| mine[at].clone()).collect()
-}
-
-/// `[teacher.replay]`. Paths are relative to the data folder.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[derive(Default)]
-struct Recording {
-    /// Files of rows as a run writes them under `synthetic/`.
-    rows: Vec<std::path::PathBuf>,
-    /// Plain data files with seed rows.
-    seed: Vec<Source>,
-    /// Plain data files with additional rows, one entry a round.
-    additional: Vec<Source>,
-}
-
-impl Recording {
-    fn open(&self, task: &TaskSpec, data: &Path) -> Result<Replay> {
-        let mut recorded = Vec::new();
-        let mut stems = Vec::new();
-        for file in &self.rows {
-            let path = data.join(file);
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| Failure::Usage(format!("`teacher.replay.rows`: {}: {error}", path.display())))?;
-            for (number, line) in text.lines().enumerate() {
-                let row: Row = serde_json::from_str(line)
-                    .map_err(|error| Failure::Usage(format!("{}:{}: {error}", path.display(), number + 1)))?;
-                recorded.push(Recorded::from(row));
-            }
-            stems.push(stem(&path));
-        }
-        let seed = self.seed.iter().map(|source| (0, Step::Seed, source));
-        let additional = self.additional.iter().enumerate().map(|(at, source)| (at + 1, Step::Extrapolate, source));
-        for (round, step, source) in seed.chain(additional) {
-            let loaded = load::read(task, source, data, &ReadOptions::default()).map_err(bad_input)?;
-            let of = |example| Recorded { example, parent: None, round, step };
-            recorded.extend(loaded.examples.into_iter().map(of));
-            stems.extend(source.files.iter().map(|file| stem(file)));
-        }
-        if stems.is_empty() {
-            return Err(Failure::usage("`teacher.replay`: needs files; name them in rows, seed or additional"));
-        }
-        Ok(Replay::new(&stems.join("+"), recorded))
-    }
-}
-
-fn stem(path: &Path) -> String {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    name.split('.').next().unwrap_or_default().to_owned()
 }

@@ -16,6 +16,7 @@ use super::files;
 use super::fingerprint::Fingerprint;
 use super::journal::{Journal, Resume};
 use super::manifest;
+use super::method_options::MethodKind;
 use super::plan::{Plan, PlannedCell};
 use super::record::Recorder;
 use super::spec::Spec;
@@ -23,7 +24,7 @@ use super::world::{TaskData, World};
 use crate::failure::Failure;
 use crate::report::results::{self, ResultRow, Split};
 use crate::student::Student;
-use crate::teacher::{Provenance, Teacher};
+use crate::teacher::{Completion, Provenance, Request, RequestError, Teacher};
 
 /// Told what happens in a run, from any thread.
 pub trait Observer: Sync {
@@ -82,17 +83,40 @@ pub fn run(
 /// A task with what is made for it once.
 struct LoadedTask {
     data: TaskData,
-    teacher: Box<dyn Teacher>,
+    /// By seed.
+    teachers: BTreeMap<u64, Box<dyn Teacher>>,
     student: Box<dyn Student>,
 }
 
 fn load_tasks(spec: &Spec, world: &dyn World) -> Result<BTreeMap<String, LoadedTask>> {
     let load = |name: &String| {
         let data = world.task(name)?;
-        let (teacher, student) = (world.teacher(&data)?, world.student(&data)?);
-        Ok((name.clone(), LoadedTask { data, teacher, student }))
+        let asked = spec.methods.iter().any(|method| method.kind != MethodKind::Gold);
+        let teacher = |&seed: &u64| -> Result<(u64, Box<dyn Teacher>)> {
+            Ok((seed, if asked { world.teacher(&data, seed)? } else { Box::new(NoTeacher) }))
+        };
+        let teachers = spec.seeds.iter().map(teacher).collect::<Result<_>>()?;
+        let student = world.student(&data)?;
+        Ok((name.clone(), LoadedTask { data, teachers, student }))
     };
     spec.tasks.iter().map(load).collect()
+}
+
+/// Stands where a spec has nothing to ask.
+struct NoTeacher;
+
+impl Teacher for NoTeacher {
+    fn name(&self) -> String {
+        String::new()
+    }
+
+    fn provenance(&self) -> Provenance {
+        Provenance::None
+    }
+
+    fn complete(&self, requests: &[Request]) -> Vec<std::result::Result<Completion, RequestError>> {
+        requests.iter().map(|_| Err(RequestError::Unsupported("this spec has no teacher".to_owned()))).collect()
+    }
 }
 
 struct Run<'a> {
@@ -162,7 +186,8 @@ impl Run<'_> {
         publish: &dyn Fn(Vec<ResultRow>) -> Result<()>,
     ) -> Result<usize> {
         let task = self.tasks.get(&planned.task).with_context(|| format!("{}: not loaded", planned.task))?;
-        let meter = Meter::new(task.teacher.as_ref(), budget);
+        let teacher = task.teachers.get(&planned.seed).with_context(|| format!("{}: no teacher", planned.id))?;
+        let meter = Meter::new(teacher.as_ref(), budget);
         let place = Path::new(&planned.task).join(planned.method.label()).join(format!("seed-{}", planned.seed));
         let recorder = Recorder {
             id: &planned.id,
@@ -170,7 +195,7 @@ impl Run<'_> {
             meter: &meter,
             student: task.student.as_ref(),
             task: &task.data,
-            template: self.template(planned, task),
+            template: self.template(planned, task, teacher.name()),
             synthetic: self.options.out.join("synthetic").join(&place),
             model: self.spec.save_models.then(|| self.options.out.join("models").join(&place)),
             cancel: self.cancel,
@@ -192,14 +217,14 @@ impl Run<'_> {
         rows.with_context(|| format!("{}: the method ended without a final training", planned.id))
     }
 
-    fn template(&self, planned: &PlannedCell, task: &LoadedTask) -> ResultRow {
+    fn template(&self, planned: &PlannedCell, task: &LoadedTask, teacher: String) -> ResultRow {
         ResultRow {
             run_id: self.run_id.to_owned(),
             task: planned.task.clone(),
             method: planned.method.kind.name().to_owned(),
             variant: planned.method.variant.clone(),
             student: self.spec.student.clone(),
-            teacher: task.teacher.name(),
+            teacher,
             provenance: Provenance::None,
             protocol: self.spec.protocol,
             seed: planned.seed,

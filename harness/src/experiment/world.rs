@@ -26,8 +26,9 @@ pub struct TaskData {
 pub trait World: Sync {
     /// Loads a task.
     fn task(&self, name: &str) -> Result<TaskData>;
-    /// The teacher for a task. Its answers do not depend on which cell asks, apart from what the requests say.
-    fn teacher(&self, task: &TaskData) -> Result<Box<dyn Teacher>>;
+    /// The teacher of the cells of a task and seed. Its answers do not depend on which of these cells asks, apart from what
+    /// the requests say.
+    fn teacher(&self, task: &TaskData, seed: u64) -> Result<Box<dyn Teacher>>;
     /// The student for a task.
     fn student(&self, task: &TaskData) -> Result<Box<dyn Student>>;
     /// Parameters of the student for a task, if they are known before training.
