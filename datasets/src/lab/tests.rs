@@ -30,6 +30,8 @@ fn seed_rows(world: &World, params: &Params, gold: &[Example], rationales: bool)
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn every_text_parses_back_to_its_attributes(seed in any::<u64>(), world in 0..4_usize) {
         let world = all().nth(world).unwrap();

@@ -20,11 +20,14 @@ impl Regression {
             words.entry(word.clone()).or_insert(next);
         }
         let mut model = Self { weights: vec![0.0; words.len() + 1], words };
+        let rows: Vec<(Vec<usize>, f64)> =
+            rows.iter().map(|(text, label)| (model.features(text).collect(), f64::from(*label))).collect();
         for _ in 0..STEPS {
             let mut gradient = vec![0.0; model.weights.len()];
-            for (text, label) in rows {
-                let error = 1.0 / (1.0 + (-model.score(text)).exp()) - f64::from(*label);
-                model.features(text).for_each(|feature| gradient[feature] += error);
+            for (features, label) in &rows {
+                let score: f64 = features.iter().map(|&feature| model.weights[feature]).sum();
+                let error = 1.0 / (1.0 + (-score).exp()) - label;
+                features.iter().for_each(|&feature| gradient[feature] += error);
             }
             for (weight, gradient) in model.weights.iter_mut().zip(gradient) {
                 *weight -= 0.5 * gradient / rows.len() as f64;
