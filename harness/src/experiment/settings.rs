@@ -73,9 +73,6 @@ impl TrainSettings {
         if !(self.learning_rate > 0.0 && self.learning_rate <= 1.0) {
             return Some(("learning_rate", format!("is {}; use more than 0 and at most 1", self.learning_rate)));
         }
-        if !(self.warmup.0.is_finite() && self.warmup.0 >= 0.0) {
-            return Some(("warmup", format!("is {}; use a share below 1 or a number of steps", self.warmup.0)));
-        }
         [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm)]
             .into_iter()
             .find(|(_, value)| !(value.is_finite() && *value >= 0.0))

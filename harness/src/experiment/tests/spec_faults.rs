@@ -100,7 +100,7 @@ fn faults() {
         ("epochs = 3", "weight_decay = -1.0", "s.toml: `train.weight_decay`: is -1; use a finite number of at least 0"),
         ("epochs = 3", "max_length = 2", "s.toml: `train.max_length`: is 2; use 4 to 8192 tokens"),
         ("epochs = 3", "stride = 128", "s.toml: `train.stride`: is 128; use less than max_length, 128"),
-        ("epochs = 3", "warmup = -1", "s.toml: `train.warmup`: is -1; use a share below 1 or a number of steps"),
+        ("epochs = 3", "warmup = -1", "s.toml: `train.warmup`: is -1; use a number of steps, or a share of them below 1"),
         ("[train.two]", "[train.three]", "s.toml: `train.three`: no such task here; tasks are one, two"),
         ("\"simulated\"", "\"oracle\"", "s.toml: `teacher.kind`: is \"oracle\"; this program has simulated and replay"),
         ("kind = \"simulated\"", "", "s.toml: `teacher`: missing field `kind`; write `[teacher]` with kind = "),
