@@ -6,9 +6,11 @@ mod batch;
 pub mod config;
 mod error;
 mod file;
+pub mod metric;
 pub mod model;
 pub mod random;
 pub mod reference;
+pub mod tokenize;
 pub mod train;
 pub mod weights;
 

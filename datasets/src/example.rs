@@ -46,6 +46,21 @@ impl Input {
         }
     }
 
+    /// What the input says, whatever its case and spaces: two inputs with the same key are the same content.
+    pub fn content_key(&self) -> String {
+        let mut key = normal(self.written());
+        if let Some(context) = self.context_key() {
+            key.push('\n');
+            key.push_str(&context);
+        }
+        key
+    }
+
+    /// The same for the part a teacher is given.
+    pub fn context_key(&self) -> Option<String> {
+        self.context().map(normal)
+    }
+
     /// The same input with another written part.
     #[must_use]
     pub fn with_written(&self, written: String) -> Self {
@@ -55,6 +70,24 @@ impl Input {
             Self::Qa { context, .. } => Self::Qa { question: written, context: context.clone() },
         }
     }
+}
+
+/// Lower case, words one space apart.
+fn normal(text: &str) -> String {
+    let mut normal = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !normal.is_empty() {
+            normal.push(' ');
+        }
+        if word.is_ascii() {
+            let start = normal.len();
+            normal.push_str(word);
+            normal[start..].make_ascii_lowercase();
+        } else {
+            normal.extend(word.chars().flat_map(char::to_lowercase));
+        }
+    }
+    normal
 }
 
 /// An answer in its context.
@@ -96,5 +129,18 @@ impl Example {
             Target::Label(label) => Some(label),
             Target::Answers(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_the_same_whatever_its_case_and_spaces() {
+        let pair = |text: &str, text_pair: &str| Input::Pair { text: text.into(), text_pair: text_pair.into() }.content_key();
+        assert_eq!(pair(" The  CAT", "Élan\tvital"), pair("the cat", "élan vital\n"));
+        assert_ne!(pair("the cat", "élan vital"), pair("the cats", "élan vital"));
+        assert_ne!(pair("a b", "c"), pair("a", "b c"));
     }
 }

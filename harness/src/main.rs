@@ -1,3 +1,5 @@
 //! The `stepsynth` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    stepsynth::cli::main()
+}

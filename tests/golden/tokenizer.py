@@ -74,9 +74,10 @@ def expected():
                 room = max_length - 3 - len(tokenizer(first, add_special_tokens=False)["input_ids"])
                 if strategy == "only_second" and room < 1:
                     continue  # transformers refuses
-                encoding = tokenizer(first, second, truncation=strategy, max_length=max_length)
-                pairs.append({"text": first, "text_pair": second, "max_length": max_length, "truncation": strategy,
-                              **record(encoding)})
+                # As a batch of one: a lone empty second text would be taken for none.
+                encoding = tokenizer([first], [second], truncation=strategy, max_length=max_length)
+                row = {key: values[0] for key, values in record(encoding).items()}
+                pairs.append({"text": first, "text_pair": second, "max_length": max_length, "truncation": strategy, **row})
 
     questions = []
     for question, context in QUESTIONS:

@@ -1,6 +1,6 @@
 //! Models against transformers: logits, loss, every gradient and ten AdamW steps of `tests/golden/models`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -11,6 +11,8 @@ use stepsynth_core::reference::Reference;
 use stepsynth_core::train::{AdamW, AdamWSettings, HostTargets, TrainSet, train_step};
 use stepsynth_core::weights::hugging_face_names;
 use stepsynth_core::{Batch, Sequence};
+
+use crate::golden;
 
 const MODELS: [&str; 4] = ["distilbert-classification", "distilbert-qa", "bert-classification", "bert-qa"];
 
@@ -38,9 +40,6 @@ struct Constants {
 
 #[derive(Deserialize)]
 struct Expected {
-    magic: String,
-    version: u32,
-    hint: String,
     inputs: Vec<Input>,
     #[serde(default)]
     labels: Vec<i32>,
@@ -62,11 +61,9 @@ struct Golden {
     set: TrainSet,
 }
 
-fn golden(name: &str) -> Golden {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/models").join(name);
-    let text = std::fs::read_to_string(directory.join("expected.json")).unwrap();
-    let expected: Expected = serde_json::from_str(&text).unwrap();
-    assert_eq!((expected.magic.as_str(), expected.version), ("stepsynth-golden", 1), "{}", expected.hint);
+fn load(name: &str) -> Golden {
+    let directory = golden::path("models").join(name);
+    let expected: Expected = golden::read(&format!("models/{name}/expected.json"));
     let sequences =
         expected.inputs.iter().map(|input| Sequence { ids: input.ids.clone(), token_types: input.token_types.clone() });
     let (head, targets) = if expected.labels.is_empty() {
@@ -175,7 +172,7 @@ fn doubles(bytes: &[u8]) -> Vec<f64> {
 #[test]
 fn reference_f64_equals_transformers() {
     for name in MODELS {
-        let distances = distances(&Reference::<f64>::new(), &golden(name));
+        let distances = distances(&Reference::<f64>::new(), &load(name));
         let Distances { logits, loss, gradients, curve } = distances;
         assert!(logits < 1e-12 && loss < 1e-12 && gradients < 1e-12 && curve < 1e-10, "{name}: {distances:?}");
     }
@@ -185,7 +182,7 @@ fn reference_f64_equals_transformers() {
 /// of numbers of order one; its loss curve at most twice as far as PyTorch's own f32 curve or the reference's.
 fn check_f32<B: Backend>(backend: &B) {
     for name in MODELS {
-        let golden = golden(name);
+        let golden = load(name);
         let (plain, ours) = (distances(&Reference::<f32>::new(), &golden), distances(backend, &golden));
         let floor = 4.0 * f64::from(f32::EPSILON);
         let torch = worst(golden.expected.curve_f32.iter().zip(&golden.expected.curve_f64).map(|(a, b)| a - b));
@@ -203,7 +200,7 @@ fn check_f32<B: Backend>(backend: &B) {
 #[test]
 fn reference_f32_is_as_close_as_f32_can_be() {
     for name in MODELS {
-        let Distances { logits, loss, gradients, curve } = distances(&Reference::<f32>::new(), &golden(name));
+        let Distances { logits, loss, gradients, curve } = distances(&Reference::<f32>::new(), &load(name));
         assert!(logits < 1e-5 && loss < 1e-5 && gradients < 1e-4 && curve < 1e-4, "{name}");
     }
 }

@@ -1,3 +1,10 @@
-//! Tests across packages, one binary.
+//! The one integration binary: tests that need more than one package, or the expected values under `golden/`.
 
+mod backend_cases;
+mod golden;
+mod golden_metric;
 mod golden_models;
+mod golden_tokenize;
+mod golden_weights;
+mod paper_tables;
+mod tidy;

@@ -5,6 +5,7 @@ mod layout;
 
 pub use layout::{Kind, ParameterSpec, parameter_layout};
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::backend::{ATTENTION_DROPOUT_KEYS, Activation};
@@ -198,8 +199,9 @@ impl EncoderConfig {
                 return fail(format!("{field} is {value}, must be above 0 and at most 1"));
             }
         }
+        let mut seen = HashSet::new();
         for (index, label) in self.id2label.iter().enumerate() {
-            if label.is_empty() || self.id2label[..index].contains(label) {
+            if label.is_empty() || !seen.insert(label) {
                 return fail(format!("id2label: label {index} ({label:?}) is empty or repeats an earlier one"));
             }
         }

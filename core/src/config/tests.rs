@@ -70,6 +70,12 @@ fn broken_configurations_name_the_field() {
         (BERT, "\"num_labels\": 3", "\"num_labels\": 1e3", "num_labels must be a whole number, is 1000.0"),
         (BERT, "\"num_labels\": 3", "\"num_labels\": 99999999999999", "num_labels is 99999999999999, must be at most 65536"),
         (BERT, "\"hidden_size\": 384", "\"hidden_size\": 16383", "num_attention_heads 12 does not divide hidden_size 16383"),
+        (
+            BERT,
+            "\"num_labels\": 3",
+            "\"id2label\": {\"0\": \"a\", \"1\": \"a\"}",
+            "id2label: label 1 (\"a\") is empty or repeats an earlier one",
+        ),
         (BERT, "\"model_type\": \"bert\"", "\"model_type\": 3", "model_type must be a text, is 3"),
         (BERT, BERT, "[]", "must be a JSON object"),
     ];

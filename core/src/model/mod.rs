@@ -17,6 +17,7 @@ use crate::weights::{self, HostTensor};
 use crate::{Error, Result};
 
 pub use encoder::DropoutSites;
+pub use initialise::Initialisation;
 
 /// What the batch should have answered, on the device.
 pub enum Targets<I> {
@@ -48,17 +49,15 @@ pub struct Model<B: Backend> {
 }
 
 impl<B: Backend> Model<B> {
-    /// A model with fresh random parameters: normal with `config.initializer_range` for matrices and embeddings (zero for
-    /// the padding token), one and zero for normalisation, zero for biases, as transformers initialises.
+    /// A model with fresh random parameters.
     ///
     /// # Errors
     /// Whatever the backend reports.
-    pub fn new(backend: &B, config: EncoderConfig, head: Head, seed: u64) -> Result<Self> {
+    pub fn new(backend: &B, config: EncoderConfig, head: Head, how: Initialisation, seed: u64) -> Result<Self> {
         config.validate("model configuration")?;
         let stream = Stream::new(seed, "initialise");
         let layout = parameter_layout(&config, head);
-        let host =
-            layout.iter().enumerate().map(|(index, spec)| initialise::parameter(&config, spec, stream.child(index as u64)));
+        let host = layout.iter().enumerate().map(|(index, spec)| how.draw(&config, spec, stream.child(index as u64)));
         let parameters = layout
             .iter()
             .zip(host)
@@ -107,7 +106,7 @@ impl<B: Backend> Model<B> {
     pub fn load(backend: &B, directory: &Path, head: Head, seed: u64) -> Result<(Self, bool)> {
         let config = EncoderConfig::load(directory)?;
         let loaded = weights::load(&directory.join("model.safetensors"), &config, head)?;
-        let mut model = Self::new(backend, config, head, seed)?;
+        let mut model = Self::new(backend, config, head, Initialisation::Transformers, seed)?;
         for (name, tensor) in loaded.tensors {
             if let Some(index) = model.layout.iter().position(|spec| spec.name == name) {
                 model.parameters[index] = backend.upload(tensor.rows, tensor.columns, &scalars::<B>(&tensor.data))?;

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use proptest::prelude::*;
 
-use super::{Model, Targets};
+use super::{Initialisation, Model, Targets};
 use crate::backend::{Activation, Backend};
 use crate::config::{Dropouts, EncoderConfig, Family, Head};
 use crate::random::Stream;
@@ -53,7 +53,8 @@ fn every_parameter_gradient_matches_finite_differences() {
     for family in [Family::DistilBert, Family::Bert] {
         for head in HEADS {
             for dropout in [0.0, 0.2] {
-                let mut model = Model::new(&backend, small_config(family, dropout), head, 1).unwrap();
+                let mut model =
+                    Model::new(&backend, small_config(family, dropout), head, Initialisation::Transformers, 1).unwrap();
                 let masks = Some(Stream::new(4, "masks"));
                 let loss = |model: &Model<Reference<f64>>| {
                     let mut unused = model.zeros_like_parameters(&backend).unwrap();
@@ -99,7 +100,7 @@ proptest! {
     fn alone_equals_in_a_batch(sequences in any_sequences(), family in prop_oneof![Just(Family::DistilBert), Just(Family::Bert)]) {
         let backend = Reference::<f64>::new();
         for head in HEADS {
-            let model = Model::new(&backend, small_config(family, 0.1), head, 2).unwrap();
+            let model = Model::new(&backend, small_config(family, 0.1), head, Initialisation::Transformers, 2).unwrap();
             let together = logits(&backend, &model, &sequences, usize::MAX).unwrap();
             let alone = logits(&backend, &model, &sequences, 1).unwrap();
             let reversed: Vec<_> = sequences.iter().rev().cloned().collect();
@@ -114,7 +115,7 @@ proptest! {
     #[test]
     fn gradient_of_a_batch_is_the_mean_of_its_sequences(sequences in any_sequences()) {
         let backend = Reference::<f64>::new();
-        let model = Model::new(&backend, small_config(Family::Bert, 0.0), HEADS[0], 3).unwrap();
+        let model = Model::new(&backend, small_config(Family::Bert, 0.0), HEADS[0], Initialisation::Transformers, 3).unwrap();
         let gradients_of = |some: &[Sequence]| {
             let batch = backend.upload_batch(Batch::pack(some).unwrap()).unwrap();
             let mut gradients = model.zeros_like_parameters(&backend).unwrap();
@@ -158,8 +159,14 @@ fn training_learns_is_reproducible_and_keeps_the_best_epoch() {
     let settings =
         TrainSettings { epochs: 12, batch_size: 8, learning_rate: 5e-3, warmup_steps: 8, seed: 3, ..Default::default() };
     let run = |metrics: &[f64]| {
-        let mut model =
-            Model::new(&backend, small_config(Family::DistilBert, 0.1), Head::Classification { labels: 2 }, 5).unwrap();
+        let mut model = Model::new(
+            &backend,
+            small_config(Family::DistilBert, 0.1),
+            Head::Classification { labels: 2 },
+            Initialisation::Transformers,
+            5,
+        )
+        .unwrap();
         let mut epoch = 0;
         let evaluate = |_: &Model<_>| {
             epoch += 1;
@@ -184,7 +191,14 @@ fn training_learns_is_reproducible_and_keeps_the_best_epoch() {
 fn patience_and_interruption_stop_training() {
     let backend = Reference::<f32>::new();
     let settings = TrainSettings { epochs: 9, patience: Some(2), learning_rate: 1e-3, ..Default::default() };
-    let mut model = Model::new(&backend, small_config(Family::Bert, 0.0), Head::Classification { labels: 2 }, 5).unwrap();
+    let mut model = Model::new(
+        &backend,
+        small_config(Family::Bert, 0.0),
+        Head::Classification { labels: 2 },
+        Initialisation::Transformers,
+        5,
+    )
+    .unwrap();
     let mut metric = 1.0;
     let falling = |_: &Model<_>| {
         metric -= 0.1;
@@ -200,7 +214,14 @@ fn patience_and_interruption_stop_training() {
 #[test]
 fn divergence_is_reported_with_the_step() {
     let backend = Reference::<f32>::new();
-    let mut model = Model::new(&backend, small_config(Family::Bert, 0.0), Head::Classification { labels: 2 }, 5).unwrap();
+    let mut model = Model::new(
+        &backend,
+        small_config(Family::Bert, 0.0),
+        Head::Classification { labels: 2 },
+        Initialisation::Transformers,
+        5,
+    )
+    .unwrap();
     model.parameters_mut()[0].fill(f32::NAN);
     let settings = TrainSettings { learning_rate: 1e-3, ..Default::default() };
     let failed = train(&backend, &mut model, &order_task(), &settings, |_| Ok(None), &|_, _| true).unwrap_err();
@@ -213,7 +234,7 @@ fn save_and_load_give_the_same_logits() {
     let directory = tempfile::tempdir().unwrap();
     for family in [Family::DistilBert, Family::Bert] {
         for head in HEADS {
-            let model = Model::new(&backend, small_config(family, 0.1), head, 8).unwrap();
+            let model = Model::new(&backend, small_config(family, 0.1), head, Initialisation::Transformers, 8).unwrap();
             model.save(&backend, directory.path()).unwrap();
             let (loaded, new_head) = Model::load(&backend, directory.path(), head, 0).unwrap();
             let inputs = [sequence(&[1, 2, 3]), sequence(&[7])];

@@ -1,7 +1,7 @@
 //! Model weights as safetensors under Hugging Face names.
 //!
 //! Inside, the query, key and value projections of a layer are one matrix `layer.{i}.qkv`
-//! (see [`parameter_layout`](crate::config::parameter_layout)); in files they are three, so that transformers loads them.
+//! (see [`parameter_layout`]); in files they are three, so that transformers loads them.
 
 mod names;
 mod number;

@@ -1,8 +1,19 @@
 //! The student as experiments see it: something that is trained from scratch on examples and then predicts.
 
+mod build;
+mod encode;
+mod encoder;
+mod score;
+mod shape;
+
 use std::path::Path;
 
 use stepsynth_datasets::{Example, Input};
+
+pub use build::{Device, Origin, build, device_name};
+pub use encoder::EncoderStudent;
+pub use score::{is_right, score};
+pub use shape::{SHAPES, Shape};
 
 /// Everything one training run depends on.
 pub struct FitJob<'a> {

@@ -1,5 +1,14 @@
 //! The teacher: whatever turns a prompt into text.
 
+mod identity;
+mod recording;
+mod replay;
+mod simulated;
+
+pub use recording::Recording;
+pub use replay::{Recorded, Replay};
+pub use simulated::Simulated;
+
 use serde::{Deserialize, Serialize};
 use stepsynth_datasets::{Answer, Example};
 
@@ -41,7 +50,7 @@ pub struct Request {
     pub prompt: String,
     /// Template id and version, `id@version`.
     pub prompt_id: String,
-    /// Distinguishes repeated requests with one prompt; part of the request's identity.
+    /// How many earlier requests of the cell had this prompt; part of the request's identity.
     pub sample: u64,
     /// The facts behind the prompt.
     pub about: About,
@@ -62,6 +71,9 @@ pub struct About {
     pub parent: Option<Example>,
     /// Answer that the question must have (question answering).
     pub answer: Option<Answer>,
+    /// How many earlier requests of the cell had this step and this label or answer and, when extrapolating, this context:
+    /// a recording that names no parents gives its rows out by this number.
+    pub occurrence: u64,
 }
 
 /// Why a completion ended.
@@ -96,6 +108,10 @@ pub struct Completion {
     pub finish: FinishReason,
     /// What it consumed.
     pub usage: Usage,
+    /// The recorded row that `text` was read from (`replay` alone). It is taken whole, because recorded seed rows go with
+    /// contexts of their own and not with the one asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
 }
 
 /// Why one request has no answer; its neighbours are not affected.
@@ -108,6 +124,9 @@ pub enum RequestError {
     /// The teacher cannot do this kind of request.
     #[error("{0}")]
     Unsupported(String),
+    /// A budget (`--max-requests`, `--max-tokens`, `--max-usd`) is used up; the request was not sent.
+    #[error("not sent: {0}")]
+    Budget(String),
 }
 
 /// A source of text: synchronous, in batches, one result per request in the same order.
@@ -116,7 +135,11 @@ pub trait Teacher: Send + Sync {
     fn name(&self) -> String;
     /// Where its text comes from.
     fn provenance(&self) -> Provenance;
-    /// Answers every request. The answer to a request depends on that request and the teacher's own settings alone (for
-    /// `replay`: also on which rows earlier requests of this batch took), never on timing.
+    /// Answers every request. The answer to a request depends on that request and the teacher's own settings alone, never on
+    /// timing or on other requests.
     fn complete(&self, requests: &[Request]) -> Vec<Result<Completion, RequestError>>;
+    /// The rows it reads its answers from, if it is a recording. A teacher around another one passes this on.
+    fn recording(&self) -> Option<&[Recorded]> {
+        None
+    }
 }

@@ -23,9 +23,6 @@ mod optimizer;
 mod parallel;
 #[cfg(test)]
 mod parity;
-#[cfg(test)]
-#[allow(warnings)]
-mod profile;
 mod rows;
 mod tile;
 

@@ -1,0 +1,214 @@
+//! Text to token ids: BERT's WordPiece on top of the `tokenizers` crate.
+
+mod question;
+mod vocabulary;
+
+pub use question::Window;
+
+use std::path::Path;
+
+use tokenizers::decoders::wordpiece::WordPiece as Decoder;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
+use tokenizers::{AddedToken, Encoding, Tokenizer as Library};
+
+use crate::{Error, Result, Sequence, file};
+
+/// Tokens that every vocabulary trained here begins with, in the order of their ids.
+pub const SPECIAL_TOKENS: [&str; 5] = [PAD, UNKNOWN, CLS, SEP, "[MASK]"];
+const PAD: &str = "[PAD]";
+const UNKNOWN: &str = "[UNK]";
+const CLS: &str = "[CLS]";
+const SEP: &str = "[SEP]";
+
+/// What to shorten when two texts do not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncation {
+    /// The longer of the two, then both alike (transformers' `longest_first`).
+    LongestFirst,
+    /// The second alone (transformers' `only_second`).
+    OnlySecond,
+}
+
+/// A WordPiece tokeniser. Cheap to share between threads.
+#[derive(Clone)]
+pub struct Tokenizer {
+    library: Library,
+    cls: i32,
+    sep: i32,
+    vocab_size: usize,
+}
+
+impl Tokenizer {
+    /// Reads `path`: a `tokenizer.json`, a `vocab.txt`, or a directory with one of them (the former is preferred).
+    ///
+    /// A `vocab.txt` has one token a line and gets BERT's normaliser, which lowers case and strips accents unless a
+    /// `tokenizer_config.json` beside it says `"do_lower_case": false`. Truncation and padding stored in a
+    /// `tokenizer.json` are dropped: lengths are arguments here.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Tokenizer`] naming the file if it is not valid or lacks
+    /// `[UNK]`, `[CLS]` or `[SEP]`.
+    pub fn load(path: &Path) -> Result<Self> {
+        let json = path.join("tokenizer.json");
+        let path = match path.is_dir() {
+            true if json.is_file() => json,
+            true => path.join("vocab.txt"),
+            false => path.to_path_buf(),
+        };
+        let text = file::read_text(&path)?;
+        let in_file = |error: String| Error::Tokenizer(format!("{}: {error}", path.display()));
+        let library = if path.extension().is_some_and(|extension| extension == "json") {
+            Library::from_bytes(&text).map_err(|error| in_file(error.to_string()))?
+        } else {
+            assemble(&text, lowers_case(&path)?).map_err(in_file)?
+        };
+        Self::wrap(library).map_err(in_file)
+    }
+
+    /// Learns a lower-cased WordPiece vocabulary of at most `vocab_size` tokens from `texts`; pieces are joined as long as
+    /// the pair occurs at least `min_frequency` times.
+    ///
+    /// Deterministic: the same texts in any order give the same tokeniser, byte for byte.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if `vocab_size` leaves no room beside [`SPECIAL_TOKENS`] or `texts` hold no word.
+    pub fn train<S: AsRef<str>>(texts: impl IntoIterator<Item = S>, vocab_size: usize, min_frequency: u64) -> Result<Self> {
+        let tokens = vocabulary::learn(texts, vocab_size, min_frequency)?;
+        assemble(&tokens.join("\n"), true).and_then(Self::wrap).map_err(Error::Tokenizer)
+    }
+
+    /// Writes `tokenizer.json` and `vocab.txt` into `directory`, each atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Tokenizer`] if the ids have gaps, which `vocab.txt` cannot express.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        let mut vocabulary: Vec<(u32, String)> =
+            self.library.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect();
+        vocabulary.sort_unstable();
+        if vocabulary.len() != self.vocab_size {
+            return Err(Error::Tokenizer(format!("{} tokens for {} ids", vocabulary.len(), self.vocab_size)));
+        }
+        let lines: String = vocabulary.into_iter().map(|(_, token)| token + "\n").collect();
+        file::write_atomically(&directory.join("tokenizer.json"), self.to_json()?.as_bytes())?;
+        file::write_atomically(&directory.join("vocab.txt"), lines.as_bytes())
+    }
+
+    /// The contents of `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the library cannot write it.
+    pub fn to_json(&self) -> Result<String> {
+        self.library.to_string(true).map_err(library_error)
+    }
+
+    /// One more than the largest id: rows that the word embedding needs.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Id of `[PAD]`, 0 if the vocabulary has none.
+    pub fn pad_id(&self) -> usize {
+        self.library.token_to_id(PAD).map_or(0, |id| id as usize)
+    }
+
+    /// The token with this id.
+    pub fn token(&self, id: i32) -> Option<String> {
+        self.library.id_to_token(u32::try_from(id).ok()?)
+    }
+
+    /// `[CLS] text [SEP]` or `[CLS] text [SEP] text_pair [SEP]` in at most `max_length` tokens, as transformers'
+    /// `BertTokenizerFast` gives it. The second text and its `[SEP]` are segment 1.
+    ///
+    /// A single text is cut at its end whatever `truncation` says. Where `text` alone leaves no room under
+    /// [`Truncation::OnlySecond`] (transformers refuses), both texts are shortened as under
+    /// [`Truncation::LongestFirst`].
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if `max_length` is below 2, or 3 for a pair.
+    pub fn encode(&self, text: &str, text_pair: Option<&str>, max_length: usize, truncation: Truncation) -> Result<Sequence> {
+        let special = if text_pair.is_some() { 3 } else { 2 };
+        let room = max_length.checked_sub(special).ok_or_else(|| {
+            Error::Tokenizer(format!("max_length is {max_length}, must be at least {special} for the special tokens"))
+        })?;
+        let first = self.library.encode_fast(text, false).map_err(library_error)?;
+        let second = text_pair.map(|pair| self.library.encode_fast(pair, false)).transpose().map_err(library_error)?;
+        let strategy = match truncation {
+            Truncation::OnlySecond if second.is_some() && first.len() < room => TruncationStrategy::OnlySecond,
+            _ => TruncationStrategy::LongestFirst,
+        };
+        let params = TruncationParams { direction: TruncationDirection::Right, max_length: room, strategy, stride: 0 };
+        let (first, second) = truncate_encodings(first, second, &params).map_err(library_error)?;
+        self.join(&first, second.as_ref())
+    }
+
+    /// Puts the special tokens around one or two texts.
+    fn join(&self, first: &Encoding, second: Option<&Encoding>) -> Result<Sequence> {
+        let mut sequence = Sequence { ids: vec![self.cls], token_types: Vec::new() };
+        sequence.ids.extend(first.get_ids().iter().map(|&id| id as i32));
+        sequence.ids.push(self.sep);
+        sequence.token_types.resize(sequence.ids.len(), 0);
+        if let Some(second) = second {
+            sequence.ids.extend(second.get_ids().iter().map(|&id| id as i32));
+            sequence.ids.push(self.sep);
+            sequence.token_types.resize(sequence.ids.len(), 1);
+        }
+        Ok(sequence)
+    }
+
+    fn wrap(mut library: Library) -> Result<Self, String> {
+        library.with_truncation(None).map_err(|error| error.to_string())?;
+        library.with_padding(None);
+        let id = |token: &str| {
+            library.token_to_id(token).ok_or_else(|| format!("{token} is not in the vocabulary; is this a BERT tokenizer?"))
+        };
+        id(UNKNOWN)?;
+        let (cls, sep) = (id(CLS)?, id(SEP)?);
+        let largest = library.get_vocab(true).into_values().max().unwrap_or(0);
+        // Ids are i32 in batches.
+        i32::try_from(largest).map_err(|_| format!("token id {largest} is too large"))?;
+        Ok(Self { cls: cls as i32, sep: sep as i32, vocab_size: largest as usize + 1, library })
+    }
+}
+
+/// BERT's pipeline around a vocabulary of one token a line.
+fn assemble(vocabulary: &str, lower_case: bool) -> Result<Library, String> {
+    let vocabulary = WordPiece::read_bytes(vocabulary.as_bytes()).map_err(|error| error.to_string())?;
+    let model = WordPiece::builder().vocab(vocabulary).build().map_err(|error| error.to_string())?;
+    let mut library = Library::new(model);
+    library.with_normalizer(Some(BertNormalizer::new(true, true, None, lower_case)));
+    library.with_pre_tokenizer(Some(BertPreTokenizer));
+    library.with_decoder(Some(Decoder::default()));
+    let special: Vec<AddedToken> = SPECIAL_TOKENS
+        .iter()
+        .filter(|token| library.token_to_id(token).is_some())
+        .map(|&token| AddedToken::from(token, true))
+        .collect();
+    library.add_special_tokens(&special);
+    if let (Some(cls), Some(sep)) = (library.token_to_id(CLS), library.token_to_id(SEP)) {
+        library.with_post_processor(Some(BertProcessing::new((SEP.to_owned(), sep), (CLS.to_owned(), cls))));
+    }
+    Ok(library)
+}
+
+/// What `tokenizer_config.json` beside `vocab.txt` says; true without one.
+fn lowers_case(vocabulary: &Path) -> Result<bool> {
+    let path = vocabulary.with_file_name("tokenizer_config.json");
+    if !path.is_file() {
+        return Ok(true);
+    }
+    let text = file::read_text(&path)?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| Error::Tokenizer(format!("{}: not valid JSON: {error}", path.display())))?;
+    Ok(value.get("do_lower_case").and_then(serde_json::Value::as_bool).unwrap_or(true))
+}
+
+fn library_error(error: tokenizers::Error) -> Error {
+    Error::Tokenizer(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! From names on the command line to a student.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use stepsynth_core::backend::Backend as _;
+use stepsynth_core::config::{EncoderConfig, Head, parameter_layout};
+use stepsynth_core::reference::Reference;
+use stepsynth_datasets::{Kind, TaskSpec};
+use stepsynth_kernels::cpu::Cpu;
+
+use super::{EncoderStudent, SHAPES, Shape, Student};
+use crate::experiment::settings::TrainSettings;
+
+/// Where students run: `--device`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// The fastest usable one; today that is the CPU.
+    #[default]
+    Auto,
+    /// The fast CPU backend.
+    Cpu,
+    /// The plain reference in f32: slow, for comparisons.
+    Reference,
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "reference" => Ok(Self::Reference),
+            _ if name == "cuda" || name.starts_with("cuda:") => {
+                Err("this build has no CUDA support; use `auto`, `cpu` or `reference`".to_owned())
+            }
+            _ => Err(format!("`{name}` is not a device; use `auto`, `cpu` or `reference`")),
+        }
+    }
+}
+
+/// Where a student's parameters come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// Random parameters, and a vocabulary learned from the training rows.
+    Scratch(Shape),
+    /// A Hugging Face directory (`config.json`, `model.safetensors`, `tokenizer.json` or `vocab.txt`).
+    Directory(PathBuf),
+}
+
+impl Origin {
+    /// `tiny`, `small` or a model directory.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn parse(name: &str) -> Result<Self> {
+        if let Some(shape) = Shape::find(name) {
+            return Ok(Self::Scratch(shape.clone()));
+        }
+        let directory = Path::new(name);
+        if directory.join("config.json").is_file() {
+            return Ok(Self::Directory(directory.to_path_buf()));
+        }
+        let names = SHAPES.map(|shape| shape.name).join(", ");
+        bail!("student: `{name}` is neither a built-in student ({names}) nor a directory with a config.json");
+    }
+
+    /// Parameters of the model for `task`, as far as they are known before the vocabulary is: a scratch student is counted
+    /// with its largest vocabulary.
+    pub fn parameters(&self, task: &TaskSpec, max_length: usize) -> Option<u64> {
+        let config = match self {
+            Self::Scratch(shape) => shape.config(shape.vocab_size, 0, max_length, vec!["a".into()]),
+            Self::Directory(directory) => EncoderConfig::load(directory).ok()?,
+        };
+        let layout = parameter_layout(&config, head(task));
+        Some(layout.iter().map(|spec| (spec.rows * spec.columns) as u64).sum())
+    }
+}
+
+/// The head that a task needs.
+pub(super) fn head(task: &TaskSpec) -> Head {
+    match task.kind {
+        Kind::Single | Kind::Pair => Head::Classification { labels: task.labels.len() },
+        Kind::Qa => Head::QuestionAnswering,
+    }
+}
+
+/// A student for `task`; `threads` is how many one training run may use.
+///
+/// # Errors
+/// If the backend cannot start.
+pub fn build(
+    origin: Origin,
+    device: Device,
+    threads: usize,
+    task: &TaskSpec,
+    settings: &TrainSettings,
+) -> Result<Box<dyn Student>> {
+    let (task, settings) = (task.clone(), settings.clone());
+    Ok(match device {
+        Device::Auto | Device::Cpu => Box::new(EncoderStudent::new(Arc::new(Cpu::new(threads)?), origin, task, settings)),
+        Device::Reference => Box::new(EncoderStudent::new(Arc::new(Reference::<f32>::new()), origin, task, settings)),
+    })
+}
+
+/// Name of the device that [`build`] uses, for results.
+///
+/// # Errors
+/// If the backend cannot start.
+pub fn device_name(device: Device) -> Result<String> {
+    Ok(match device {
+        Device::Auto | Device::Cpu => Cpu::new(1)?.name(),
+        Device::Reference => Reference::<f32>::new().name(),
+    })
+}
