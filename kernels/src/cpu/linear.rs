@@ -20,7 +20,7 @@ pub(super) fn forward(cpu: &Cpu, y: &mut Tensor, x: &Tensor, w: &Tensor, b: &Ten
     x.expect("linear", "x", x.rows, inputs)?;
     b.expect("linear", "b", 1, outputs)?;
     y.expect("linear", "y", x.rows, outputs)?;
-    if inputs == 0 || outputs == 0 {
+    if x.rows == 0 || inputs == 0 || outputs == 0 {
         y.data.chunks_exact_mut(outputs.max(1)).for_each(|y| y.copy_from_slice(&b.data));
         return Ok(());
     }

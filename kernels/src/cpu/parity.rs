@@ -230,7 +230,7 @@ const CASES: [Case; 16] = [
 #[test]
 fn every_operation_agrees_with_the_reference_at_awkward_sizes() {
     for case in CASES {
-        for (lengths, columns) in [(&[1][..], 1), (&[15], 7), (&[17, 1, 33], 16), (&[511], 50), (&[300, 7, 400], 64)] {
+        for (lengths, columns) in [(&[1][..], 1_usize), (&[15], 7), (&[17, 1, 33], 16), (&[511], 50), (&[300, 7, 400], 64)] {
             check(case, lengths, if matches!(case, Case::Attention { .. }) { columns.div_ceil(3) } else { columns });
         }
     }
