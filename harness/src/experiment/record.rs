@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
+use stepsynth_datasets::lab;
 
 use super::cancel::{Cancel, lock};
 use super::cell::{Backing, Trained};
@@ -133,6 +134,7 @@ impl Recorder<'_> {
         let job = FitJob { seed: self.template.seed, train: &train, select: &self.task.gold.select, progress: &progress };
         let fitted = self.student.fit(&job)?;
         let mut measured = self.epochs(round, rows, fitted.as_ref());
+        measured.extend(self.total_variation(round, rows));
         let mut template = self.row(round, rows);
         template.epoch = Some(fitted.best_epoch());
         let consumed = lock(&self.state).consumed;
@@ -184,6 +186,13 @@ impl Recorder<'_> {
             }
         }
         measured
+    }
+
+    /// For a laboratory task, the exact distance `TV(P_train, P_D)` of the training rows from the gold distribution.
+    fn total_variation(&self, round: usize, rows: &[Row]) -> Option<ResultRow> {
+        let world = lab::task(&self.task.spec.name)?;
+        let value = world.tv(rows.iter().map(|row| (&row.example.input, &row.example.target)));
+        Some(ResultRow { split: Split::Train, metric: "tv".to_owned(), value, n: Some(rows.len()), ..self.row(round, rows) })
     }
 
     /// The template with what is known of `round` and its training set.

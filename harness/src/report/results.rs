@@ -49,7 +49,7 @@ pub const COLUMNS: [&str; 31] = [
 pub const TIMING_COLUMNS: [&str; 2] = ["wall_seconds", "peak_rss_mb"];
 
 /// Metrics that are rates, and so lie in `[0, 1]`. All others are only finite.
-const RATES: [&str; 6] = ["accuracy", "macro_f1", "exact_match", "f1", "coverage", "overlap_exact"];
+const RATES: [&str; 7] = ["accuracy", "macro_f1", "exact_match", "f1", "coverage", "overlap_exact", "tv"];
 
 /// The part of the gold or training data that a value was measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

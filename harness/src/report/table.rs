@@ -23,7 +23,12 @@ pub fn draw(rows: &[ResultRow], style: Style) -> String {
     if rows.is_empty() {
         return "No test results yet.\n".to_owned();
     }
-    let columns = unique(rows.iter().map(|row| (row.task.clone(), row.metric.clone())));
+    let mut columns = unique(rows.iter().map(|row| (row.task.clone(), row.metric.clone())));
+    // Macro-F1 says little beside accuracy; it is in results.csv.
+    let beside_accuracy = |(task, metric): &(String, String)| {
+        metric == "macro_f1" && rows.iter().any(|row| row.task == *task && row.metric == "accuracy")
+    };
+    columns.retain(|column| !beside_accuracy(column));
     let methods = unique(rows.iter().map(|row| (row.method.clone(), row.variant.clone(), row.student.clone())));
     let students = unique(rows.iter().map(|row| row.student.clone()));
     let mut lines = vec![

@@ -35,15 +35,7 @@ pub(super) fn product(out: &mut [f32], a: Left<'_>, depth: usize, b: &[f32], str
 
 /// Rows `row..row + ROWS` of the product.
 #[inline(always)]
-fn band<const ROWS: usize>(
-    out: &mut [f32],
-    a: Left<'_>,
-    row: usize,
-    depth: usize,
-    b: &[f32],
-    stride: usize,
-    accumulate: bool,
-) {
+fn band<const ROWS: usize>(out: &mut [f32], a: Left<'_>, row: usize, depth: usize, b: &[f32], stride: usize, accumulate: bool) {
     for column in (0..stride).step_by(LANES) {
         let mut sums = [[0.0; LANES]; ROWS];
         match a {
