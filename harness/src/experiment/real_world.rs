@@ -48,6 +48,7 @@ impl<'a> RealWorld<'a> {
             return Err(Failure::usage(message));
         };
         let options = SplitOptions {
+            train: sizes.train,
             mine: sizes.mine,
             select: sizes.select,
             test: sizes.test,
@@ -55,7 +56,7 @@ impl<'a> RealWorld<'a> {
             ..SplitOptions::new(self.spec.protocol, sizes.seed)
         };
         let (splits, report) = load_splits(&task, data, &options).map_err(bad_input)?;
-        let gold = Gold { train: draw_train(&splits.mine, sizes), mine: splits.mine, select: splits.select };
+        let gold = Gold { train: splits.train, mine: splits.mine, select: splits.select };
         let hashes: Vec<&str> = report.files.iter().map(|file| file.sha256.as_str()).collect();
         let hash = stepsynth_datasets::hash::bytes(
             format!("{} {}", hashes.join(" "), data_hash(&[&gold.train, &gold.mine, &gold.select])?).as_bytes(),
@@ -138,13 +139,4 @@ fn parameters<T: DeserializeOwned>(place: &str, table: &toml::Table) -> Result<T
 /// Faults of tasks and data files are faults of the input.
 fn bad_input(error: stepsynth_datasets::Error) -> anyhow::Error {
     Failure::usage(error.to_string())
-}
-
-/// The training rows of the `gold` method: all of mine, or a draw of it.
-fn draw_train(mine: &[stepsynth_datasets::Example], sizes: &GoldSizes) -> Vec<stepsynth_datasets::Example> {
-    use rand::seq::index::sample;
-    let count = sizes.train.unwrap_or(mine.len()).min(mine.len());
-    let mut chosen = sample(&mut random::generator(sizes.seed, "gold train", 0), mine.len(), count).into_vec();
-    chosen.sort_unstable();
-    chosen.into_iter().map(|at| mine[at].clone()).collect()
 }
