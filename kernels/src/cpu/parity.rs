@@ -102,7 +102,8 @@ fn outputs<B: Backend>(backend: &B, case: Case, lengths: &[usize], columns: usiz
         Case::Attention { heads, dropout } => {
             let hidden = heads * columns;
             let (qkv, d_out) = (bench.normal(rows, 3 * hidden), bench.normal(rows, hidden));
-            let (mut out, mut lse, mut d_qkv) = (bench.empty(rows, hidden), bench.empty(rows, heads), bench.empty(rows, 3 * hidden));
+            let (mut out, mut lse, mut d_qkv) =
+                (bench.empty(rows, hidden), bench.empty(rows, heads), bench.empty(rows, 3 * hidden));
             let dropout = drop(dropout);
             backend.attention(&mut out, &mut lse, &qkv, &batch, heads, dropout.as_ref())?;
             backend.attention_backward(&mut d_qkv, &d_out, &out, &lse, &qkv, &batch, heads, dropout.as_ref())?;
