@@ -6,7 +6,7 @@ use stepsynth_core::Result;
 use stepsynth_core::backend::Activation;
 
 use super::parallel::CHUNK;
-use super::{Cpu, Tensor, math};
+use super::{Cpu, Tensor, math, rows};
 
 /// `sqrt(2 / pi)`.
 const SQRT_2_OVER_PI: f32 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
@@ -19,10 +19,34 @@ const CUBIC: f32 = 0.044_715;
 pub(super) fn forward(cpu: &Cpu, y: &mut Tensor, x: &Tensor, kind: Activation) -> Result<()> {
     y.expect("activation", "y", x.rows, x.columns)?;
     match kind {
-        Activation::GeluErf => map(cpu, y, x, |x| x * math::normal(x).0),
-        Activation::GeluTanh => map(cpu, y, x, |x| x * math::sigmoid(gelu_tanh_argument(x))),
-        Activation::Relu => map(cpu, y, x, |x| if x <= 0.0 { 0.0 } else { x }),
-        Activation::Tanh => map(cpu, y, x, math::tanh),
+        Activation::GeluErf => map(
+            cpu,
+            y,
+            x,
+            #[inline(always)]
+            |x| x * math::normal(x).0,
+        ),
+        Activation::GeluTanh => map(
+            cpu,
+            y,
+            x,
+            #[inline(always)]
+            |x| x * math::sigmoid(gelu_tanh_argument(x)),
+        ),
+        Activation::Relu => map(
+            cpu,
+            y,
+            x,
+            #[inline(always)]
+            |x| if x <= 0.0 { 0.0 } else { x },
+        ),
+        Activation::Tanh => map(
+            cpu,
+            y,
+            x,
+            #[inline(always)]
+            |x| math::tanh(x),
+        ),
     }
     Ok(())
 }
@@ -32,24 +56,52 @@ pub(super) fn backward(cpu: &Cpu, d_x: &mut Tensor, d_y: &Tensor, x: &Tensor, ki
     d_x.expect("activation_backward", "d_x", x.rows, x.columns)?;
     d_y.expect("activation_backward", "d_y", x.rows, x.columns)?;
     match kind {
-        Activation::GeluErf => map_slope(cpu, d_x, d_y, x, |x| {
-            let (cdf, bell) = math::normal(x);
-            cdf + x * (bell * DENSITY)
-        }),
-        Activation::GeluTanh => map_slope(cpu, d_x, d_y, x, |x| {
-            let gate = math::sigmoid(gelu_tanh_argument(x));
-            let inner = 2.0 * SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * (x * x));
-            gate + x * (gate * (1.0 - gate)) * inner
-        }),
-        Activation::Relu => map_slope(cpu, d_x, d_y, x, |x| {
-            // NaN is neither, and stays.
-            let x = if x <= 0.0 { 0.0 } else { x };
-            if x > 0.0 { 1.0 } else { x }
-        }),
-        Activation::Tanh => map_slope(cpu, d_x, d_y, x, |x| {
-            let y = math::tanh(x);
-            1.0 - y * y
-        }),
+        Activation::GeluErf => map_slope(
+            cpu,
+            d_x,
+            d_y,
+            x,
+            #[inline(always)]
+            |x| {
+                let (cdf, bell) = math::normal(x);
+                cdf + x * (bell * DENSITY)
+            },
+        ),
+        Activation::GeluTanh => map_slope(
+            cpu,
+            d_x,
+            d_y,
+            x,
+            #[inline(always)]
+            |x| {
+                let gate = math::sigmoid(gelu_tanh_argument(x));
+                let inner = 2.0 * SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * (x * x));
+                gate + x * (gate * (1.0 - gate)) * inner
+            },
+        ),
+        Activation::Relu => map_slope(
+            cpu,
+            d_x,
+            d_y,
+            x,
+            #[inline(always)]
+            |x| {
+                // NaN is neither, and stays.
+                let x = if x <= 0.0 { 0.0 } else { x };
+                if x > 0.0 { 1.0 } else { x }
+            },
+        ),
+        Activation::Tanh => map_slope(
+            cpu,
+            d_x,
+            d_y,
+            x,
+            #[inline(always)]
+            |x| {
+                let y = math::tanh(x);
+                1.0 - y * y
+            },
+        ),
     }
     Ok(())
 }
@@ -66,9 +118,13 @@ fn map(cpu: &Cpu, y: &mut Tensor, x: &Tensor, f: impl Fn(f32) -> f32 + Sync) {
         y.data.chunks_mut(CHUNK).zip(x.data.chunks(CHUNK)),
         #[inline(always)]
         |(y, x)| {
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = f(x);
-            }
+            rows::update(
+                y,
+                x,
+                x,
+                #[inline(always)]
+                |_, x, _| f(x),
+            );
         },
     );
 }
@@ -79,9 +135,13 @@ fn map_slope(cpu: &Cpu, d_x: &mut Tensor, d_y: &Tensor, x: &Tensor, slope: impl 
         d_x.data.chunks_mut(CHUNK).zip(d_y.data.chunks(CHUNK)).zip(x.data.chunks(CHUNK)),
         #[inline(always)]
         |((d_x, d_y), x)| {
-            for ((d_x, &d_y), &x) in d_x.iter_mut().zip(d_y).zip(x) {
-                *d_x = d_y * slope(x);
-            }
+            rows::update(
+                d_x,
+                d_y,
+                x,
+                #[inline(always)]
+                |_, d_y, x| d_y * slope(x),
+            );
         },
     );
 }

@@ -9,7 +9,7 @@ use stepsynth_core::{Error, Result};
 use super::dropout::{WORDS, factors};
 use super::rows::{LANES, dot, exponentials};
 use super::tile::{Left, padded, product};
-use super::{Cpu, Tensor, math};
+use super::{Cpu, Tensor, math, rows};
 
 /// Scores in one tile: 32 KiB.
 const TILE: usize = 8192;
@@ -190,9 +190,9 @@ fn sequence_backward(call: Call<'_>, span: Span, d_qkv: &mut [f32], d_out: &[f32
     let Forward { qkv, out, lse } = forward;
     let memory = &call.cpu.memory;
     let turned = || memory.zeroed(size * keys);
-    let rows = || memory.zeroed(length * width);
+    let plain = || memory.zeroed(length * width);
     let (mut k_turned, mut v_turned) = (turned(), turned());
-    let (mut q_rows, mut k_rows, mut d_out_rows, mut d_k, mut d_v) = (rows(), rows(), rows(), rows(), rows());
+    let (mut q_rows, mut k_rows, mut d_out_rows, mut d_k, mut d_v) = (plain(), plain(), plain(), plain(), plain());
     let (mut p, mut d_s, mut d_q) = (memory.buffer(tile * keys), memory.buffer(tile * keys), memory.buffer(tile * width));
     let mut mask = memory.buffer(tile * keys);
     mask.fill(1.0);
@@ -206,28 +206,42 @@ fn sequence_backward(call: Call<'_>, span: Span, d_qkv: &mut [f32], d_out: &[f32
         d_k.fill(0.0);
         d_v.fill(0.0);
         for from in (0..length).step_by(tile) {
-            let rows = tile.min(length - from);
-            let (p, d_s, d_q) = (&mut p[..rows * keys], &mut d_s[..rows * keys], &mut d_q[..rows * width]);
+            let count = tile.min(length - from);
+            let (p, d_s, d_q) = (&mut p[..count * keys], &mut d_s[..count * keys], &mut d_q[..count * width]);
             product(p, Left::Plain { data: &qkv[from * stride + column..], stride }, size, &k_turned, keys, false);
             product(d_s, Left::Plain { data: &d_out_rows[from * width..], stride: width }, size, &v_turned, keys, false);
             if let Some(dropout) = call.dropout {
-                fill_mask(&mut mask[..rows * keys], dropout, call.heads, head, span, from);
+                fill_mask(&mut mask[..count * keys], dropout, call.heads, head, span, from);
             }
             let tiles = p.chunks_exact_mut(keys).zip(d_s.chunks_exact_mut(keys)).zip(mask.chunks_exact(keys));
             for (row, ((p, d_s), mask)) in (from..).zip(tiles) {
                 let lse = lse[row * call.heads + head];
                 let along = dot(&d_out[row * hidden + column..][..size], &out[row * hidden + column..][..size]);
                 let scale = call.scale();
-                for ((p, d_s), &factor) in p.iter_mut().zip(d_s.iter_mut()).zip(mask) {
-                    let probability = math::exp(*p - lse);
-                    *d_s = probability * (*d_s * factor - along) * scale;
-                    *p = probability * factor;
-                }
+                rows::map(
+                    p,
+                    #[inline(always)]
+                    |score| math::exp(score - lse),
+                );
+                rows::update(
+                    d_s,
+                    p,
+                    mask,
+                    #[inline(always)]
+                    |d_p, p, factor| p * (d_p * factor - along) * scale,
+                );
+                rows::update(
+                    p,
+                    mask,
+                    mask,
+                    #[inline(always)]
+                    |p, factor, _| p * factor,
+                );
             }
             product(d_q, Left::Plain { data: d_s, stride: keys }, length, &k_rows, width, false);
             unpack(&mut d_qkv[from * stride + column..], stride, d_q, width, size);
-            product(&mut d_v, Left::Transposed { data: p, stride: keys }, rows, &d_out_rows[from * width..], width, true);
-            product(&mut d_k, Left::Transposed { data: d_s, stride: keys }, rows, &q_rows[from * width..], width, true);
+            product(&mut d_v, Left::Transposed { data: p, stride: keys }, count, &d_out_rows[from * width..], width, true);
+            product(&mut d_k, Left::Transposed { data: d_s, stride: keys }, count, &q_rows[from * width..], width, true);
         }
         unpack(&mut d_qkv[hidden + column..], stride, &d_k, width, size);
         unpack(&mut d_qkv[2 * hidden + column..], stride, &d_v, width, size);
@@ -281,10 +295,13 @@ fn fill_mask(mask: &mut [f32], dropout: &Dropout, heads: usize, head: usize, spa
         (start / WORDS as u64, row * keys + four * WORDS)
     };
     for first in (0..blocks).step_by(LANES) {
-        let places: [(u64, usize); LANES] = std::array::from_fn(|lane| place((first + lane).min(blocks - 1)));
-        let factors = factors(dropout, places.map(|(block, _)| block));
-        for (lane, (_, at)) in places.into_iter().enumerate() {
-            let target = &mut mask[at..at + WORDS];
+        let (mut numbers, mut places) = ([0; LANES], [0; LANES]);
+        for lane in 0..LANES {
+            (numbers[lane], places[lane]) = place((first + lane).min(blocks - 1));
+        }
+        let factors = factors(dropout, numbers);
+        for lane in 0..LANES {
+            let target = &mut mask[places[lane]..][..WORDS];
             for word in 0..WORDS {
                 target[word] = factors[word][lane];
             }

@@ -35,7 +35,11 @@ pub(super) fn apply(cpu: &Cpu, y: &mut Tensor, dropout: &Dropout) -> Result<()> 
         |(chunk, y)| {
             for (run, y) in y.chunks_mut(RUN).enumerate() {
                 let first = ((chunk * CHUNK + run * RUN) / WORDS) as u64;
-                let factors = factors(dropout, std::array::from_fn(|lane| first + lane as u64));
+                let mut blocks = [first; LANES];
+                for (lane, block) in blocks.iter_mut().enumerate() {
+                    *block += lane as u64;
+                }
+                let factors = factors(dropout, blocks);
                 let mut ordered = [0.0; RUN];
                 for lane in 0..LANES {
                     for word in 0..WORDS {

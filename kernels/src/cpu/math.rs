@@ -20,9 +20,10 @@ pub(super) fn exp(x: f32) -> f32 {
     let p = horner(r, [0.5, 1.666_666_5e-1, 4.166_579_6e-2, 8.333_452e-3, 1.398_2e-3, 1.987_569_1e-4]);
     let p = p * (r * r) + r + 1.0;
     // In two factors, since 2^n alone may leave the range of f32 where the product does not.
+    // Wrapping, for a check of overflow would keep loops of builds that have it from vectorising.
     let n = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let half = n >> 1;
-    p * power_of_two(half) * power_of_two(n - half)
+    p * power_of_two(half) * power_of_two(n.wrapping_sub(half))
 }
 
 /// `2^n` for `-126 <= n <= 127`.
@@ -34,7 +35,13 @@ fn power_of_two(n: i32) -> f32 {
 /// `sum_i coefficients[i] x^i`.
 #[inline(always)]
 fn horner<const LENGTH: usize>(x: f32, coefficients: [f32; LENGTH]) -> f32 {
-    coefficients.into_iter().rev().fold(0.0, |sum, coefficient| sum * x + coefficient)
+    let mut sum = coefficients[LENGTH - 1];
+    let mut index = LENGTH - 1;
+    while index > 0 {
+        index -= 1;
+        sum = sum * x + coefficients[index];
+    }
+    sum
 }
 
 /// The normal distribution function `Phi(x) = (1 + erf(x / sqrt 2)) / 2` to 1.2e-7, and `exp(-x^2 / 2)`, which is

@@ -61,7 +61,12 @@ impl Workers {
             }
             _ => self.arch.dispatch(
                 #[inline(always)]
-                || items.for_each(&work),
+                || {
+                    // Not `for_each(&work)`: calls through a reference are not inlined for sure.
+                    for item in items {
+                        work(item);
+                    }
+                },
             ),
         }
     }

@@ -79,6 +79,80 @@ pub(super) fn max(a: &[f32]) -> f32 {
     rest.iter().fold(fold(lanes, larger), |a, &b| larger(a, b))
 }
 
+/// `y[i] = f(y[i])`; see [`update`].
+#[inline(always)]
+pub(super) fn map(y: &mut [f32], f: impl Fn(f32) -> f32) {
+    let (blocks, rest) = y.as_chunks_mut::<LANES>();
+    for y in blocks {
+        *y = update_block(
+            *y,
+            *y,
+            *y,
+            #[inline(always)]
+            |y, _, _| f(y),
+        );
+    }
+    if !rest.is_empty() {
+        let block = block_of(rest);
+        rest.copy_from_slice(
+            &update_block(
+                block,
+                block,
+                block,
+                #[inline(always)]
+                |y, _, _| f(y),
+            )[..rest.len()],
+        );
+    }
+}
+
+/// `y[i] = f(y[i], a[i], b[i])`, a register at a time, the rest too.
+///
+/// Values pass through local arrays of fixed length: the compiler then knows that nothing overlaps and vectorises long
+/// functions too, which it does not do for a loop over slices.
+#[inline(always)]
+pub(super) fn update(y: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(f32, f32, f32) -> f32) {
+    let (y_blocks, y_rest) = y.as_chunks_mut::<LANES>();
+    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+    for ((y, a), b) in y_blocks.iter_mut().zip(a_blocks).zip(b_blocks) {
+        *y = update_block(
+            *y,
+            *a,
+            *b,
+            #[inline(always)]
+            |y, a, b| f(y, a, b),
+        );
+    }
+    if !y_rest.is_empty() {
+        let result = update_block(
+            block_of(y_rest),
+            block_of(a_rest),
+            block_of(b_rest),
+            #[inline(always)]
+            |y, a, b| f(y, a, b),
+        );
+        y_rest.copy_from_slice(&result[..y_rest.len()]);
+    }
+}
+
+#[inline(always)]
+fn update_block(y: [f32; LANES], a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32, f32) -> f32) -> [f32; LANES] {
+    let mut result = [0.0; LANES];
+    for lane in 0..LANES {
+        result[lane] = f(y[lane], a[lane], b[lane]);
+    }
+    result
+}
+
+/// Fewer than [`LANES`] values, filled up with zeros.
+#[inline(always)]
+fn block_of(rest: &[f32]) -> [f32; LANES] {
+    let mut block = [0.0; LANES];
+    block[..rest.len()].copy_from_slice(rest);
+    block
+}
+
 /// `y[i] += x[i]`.
 #[inline(always)]
 pub(super) fn add(y: &mut [f32], x: &[f32]) {
@@ -91,9 +165,11 @@ pub(super) fn add(y: &mut [f32], x: &[f32]) {
 #[inline(always)]
 pub(super) fn exponentials(scores: &mut [f32]) -> (f32, f32) {
     let largest = max(scores);
-    for score in scores.iter_mut() {
-        *score = super::math::exp(*score - largest);
-    }
+    map(
+        scores,
+        #[inline(always)]
+        |score| super::math::exp(score - largest),
+    );
     (largest, sum(scores))
 }
 

@@ -40,14 +40,22 @@ fn band<const ROWS: usize>(out: &mut [f32], a: Left<'_>, row: usize, depth: usiz
         let mut sums = [[0.0; LANES]; ROWS];
         match a {
             Left::Plain { data, stride: step } => {
-                let rows: [&[f32]; ROWS] = std::array::from_fn(|i| &data[(row + i) * step..][..depth]);
+                let mut rows = [&data[..0]; ROWS];
+                for (i, slot) in rows.iter_mut().enumerate() {
+                    *slot = &data[(row + i) * step..][..depth];
+                }
                 for (l, b) in b[column..].chunks(stride).take(depth).enumerate() {
-                    step_in(&mut sums, rows.map(|row| row[l]), b);
+                    let mut a = [0.0; ROWS];
+                    for i in 0..ROWS {
+                        a[i] = rows[i][l];
+                    }
+                    step_in(&mut sums, a, b);
                 }
             }
             Left::Transposed { data, stride: step } => {
                 for (a, b) in data[row..].chunks(step).zip(b[column..].chunks(stride)).take(depth) {
-                    step_in(&mut sums, std::array::from_fn(|i| a[i]), b);
+                    let a = a.first_chunk::<ROWS>().expect("a row of the transposed operand");
+                    step_in(&mut sums, *a, b);
                 }
             }
         }
@@ -64,9 +72,9 @@ fn band<const ROWS: usize>(out: &mut [f32], a: Left<'_>, row: usize, depth: usiz
 #[inline(always)]
 fn step_in<const ROWS: usize>(sums: &mut [[f32; LANES]; ROWS], a: [f32; ROWS], b: &[f32]) {
     let b = &b[..LANES];
-    for (sums, a) in sums.iter_mut().zip(a) {
+    for i in 0..ROWS {
         for lane in 0..LANES {
-            sums[lane] += a * b[lane];
+            sums[i][lane] += a[i] * b[lane];
         }
     }
 }
