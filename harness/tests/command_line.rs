@@ -31,7 +31,7 @@ fn mistakes_are_one_line_and_exit_code_2() {
     for (arguments, message) in [
         (&["run"][..], "error: the following required arguments were not provided: <SPEC>"),
         (&["walk"], "error: unrecognized subcommand 'walk'"),
-        (&["run", "none.toml"], "error: none.toml: no such file or preset; presets are quickstart"),
+        (&["run", "none.toml"], "error: none.toml: no such file or preset; presets are quickstart, imdb-transfer, rte-replay"),
         (&["run", "bad.toml"], "error: bad.toml:1: not TOML: "),
         (&["run", "small.toml", "--resume", "maybe"], "error: invalid value 'maybe' for '--resume <RESUME>'"),
         (

@@ -6,9 +6,10 @@ use anyhow::Result;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stepsynth_datasets::load::ReadOptions;
-use stepsynth_datasets::{Protocol, Sealed, SplitOptions, TaskSpec, lab, load_splits, random};
+use stepsynth_datasets::{Protocol, Sealed, SplitOptions, TaskSpec, lab, load_splits};
 
 use super::cell::Gold;
+use super::plan::Plan;
 use super::run::data_hash;
 use super::settings::GoldSizes;
 use super::spec::Spec;
@@ -38,7 +39,8 @@ impl<'a> RealWorld<'a> {
     pub fn new(spec: &'a Spec, device: Device) -> Result<Self> {
         let origin = Origin::parse(&spec.student).map_err(|error| Failure::Usage(format!("{error:#}")))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = (cores / spec.jobs).max(1);
+        let at_once = spec.jobs.min(Plan::new(spec).groups.len()).max(1);
+        let threads = (cores / at_once).max(1);
         Ok(Self { spec, device, device_name: student::device_name(device)?, origin, threads })
     }
 

@@ -14,7 +14,11 @@ use super::settings::{GoldSizes, TrainSettings};
 use crate::failure::Failure;
 
 /// Specs that come with the program, by name.
-pub const PRESETS: [(&str, &str); 1] = [("quickstart", include_str!("../../presets/quickstart.toml"))];
+pub const PRESETS: [(&str, &str); 3] = [
+    ("quickstart", include_str!("../../presets/quickstart.toml")),
+    ("imdb-transfer", include_str!("../../presets/imdb-transfer.toml")),
+    ("rte-replay", include_str!("../../presets/rte-replay.toml")),
+];
 
 /// The teacher of an experiment: `[teacher]`. The settings of the kind that is not chosen are kept unread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
