@@ -110,6 +110,7 @@ pub(super) fn map(y: &mut [f32], f: impl Fn(f32) -> f32) {
 ///
 /// Values pass through local arrays of fixed length: the compiler then knows that nothing overlaps and vectorises long
 /// functions too, which it does not do for a loop over slices.
+#[expect(clippy::redundant_closure, reason = "a closure can be marked as always inlined, a function passed by name cannot")]
 #[inline(always)]
 pub(super) fn update(y: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(f32, f32, f32) -> f32) {
     let (y_blocks, y_rest) = y.as_chunks_mut::<LANES>();
