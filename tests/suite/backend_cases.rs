@@ -10,6 +10,7 @@ use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceB
 use stepsynth_core::random::Stream;
 use stepsynth_core::reference::Reference;
 use stepsynth_core::{Batch, Sequence};
+use stepsynth_kernels::cpu::Cpu;
 
 #[derive(Deserialize)]
 struct Cases {
@@ -334,4 +335,11 @@ fn check<B: Backend>(backend: &B) {
 #[test]
 fn reference_f32() {
     check(&Reference::<f32>::new());
+}
+
+#[test]
+fn cpu() {
+    for threads in [1, 3] {
+        check(&Cpu::new(threads).unwrap());
+    }
 }

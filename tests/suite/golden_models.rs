@@ -8,9 +8,10 @@ use stepsynth_core::backend::{Backend, Real};
 use stepsynth_core::config::Head;
 use stepsynth_core::model::{Model, Targets};
 use stepsynth_core::reference::Reference;
-use stepsynth_core::train::{AdamW, AdamWSettings, HostTargets, TrainSet, train_step};
+use stepsynth_core::train::{AdamW, AdamWSettings, HostTargets, TrainSet, TrainSettings, train, train_step};
 use stepsynth_core::weights::hugging_face_names;
 use stepsynth_core::{Batch, Sequence};
+use stepsynth_kernels::cpu::Cpu;
 
 use crate::golden;
 
@@ -203,4 +204,24 @@ fn reference_f32_is_as_close_as_f32_can_be() {
         let Distances { logits, loss, gradients, curve } = distances(&Reference::<f32>::new(), &load(name));
         assert!(logits < 1e-5 && loss < 1e-5 && gradients < 1e-4 && curve < 1e-4, "{name}");
     }
+}
+
+#[test]
+fn cpu_is_as_close_as_f32_can_be() {
+    check_f32(&Cpu::new(1).unwrap());
+}
+
+/// Training gives the same bits on any number of threads.
+#[test]
+fn threads_do_not_change_a_training_run() {
+    let trained = |threads: usize| {
+        let (golden, backend) = (load("bert-classification"), Cpu::new(threads).unwrap());
+        let (mut model, _) = Model::load(&backend, &golden.directory, golden.head, 0).unwrap();
+        let settings = TrainSettings { epochs: 5, batch_size: 3, learning_rate: 1e-3, seed: 2, ..Default::default() };
+        let report = train(&backend, &mut model, &golden.set, &settings, |_| Ok(None), &|_, _| true).unwrap();
+        (report, model.tensors(&backend).unwrap())
+    };
+    let one = trained(1);
+    assert_eq!(one, trained(2));
+    assert_eq!(one, trained(4));
 }
