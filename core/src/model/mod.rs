@@ -115,6 +115,13 @@ impl<B: Backend> Model<B> {
         Ok((model, loaded.new_head))
     }
 
+    /// The same model with other class names.
+    #[must_use]
+    pub fn with_labels(mut self, labels: Vec<String>) -> Self {
+        self.config.id2label = labels;
+        self
+    }
+
     /// Writes `config.json` and `model.safetensors` into an existing directory, each atomically.
     ///
     /// # Errors

@@ -29,9 +29,6 @@ pub struct TrainSettings {
     pub learning_rate: f64,
     /// Steps of linear warm-up from zero.
     pub warmup_steps: usize,
-    /// Steps after which the rate has fallen to zero; `None` = all steps. The paper's released scripts state 1,000 fewer
-    /// than they run, which leaves the rate at zero for the last 1,000.
-    pub schedule_steps: Option<usize>,
     /// Gradients are scaled down to this global norm; `None` = never.
     pub max_gradient_norm: Option<f64>,
     /// Optimizer constants.
@@ -49,7 +46,6 @@ impl Default for TrainSettings {
             batch_size: 32,
             learning_rate: 2e-5,
             warmup_steps: 0,
-            schedule_steps: None,
             max_gradient_norm: Some(1.0),
             adamw: AdamWSettings::default(),
             patience: None,
@@ -138,11 +134,7 @@ pub fn train<B: Backend>(
     check(model, set, settings)?;
     let rows = set.sequences.len();
     let total_steps = rows.div_ceil(settings.batch_size) * settings.epochs;
-    let schedule = LinearSchedule {
-        learning_rate: settings.learning_rate,
-        warmup_steps: settings.warmup_steps,
-        total_steps: settings.schedule_steps.unwrap_or(total_steps),
-    };
+    let schedule = LinearSchedule { learning_rate: settings.learning_rate, warmup_steps: settings.warmup_steps, total_steps };
     let mut optimizer = AdamW::new(backend, model, settings.adamw.clone())?;
     let mut best = BestEpoch::new(settings.patience);
     let mut report = TrainReport { epochs: Vec::new(), best_epoch: 0, tokens: 0, flops: 0.0 };

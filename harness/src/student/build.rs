@@ -8,11 +8,13 @@ use anyhow::{Result, bail};
 use stepsynth_core::backend::Backend as _;
 use stepsynth_core::config::{EncoderConfig, Head, parameter_layout};
 use stepsynth_core::reference::Reference;
+use stepsynth_core::tokenize::Tokenizer;
 use stepsynth_datasets::{Kind, TaskSpec};
 use stepsynth_kernels::cpu::Cpu;
 
 use super::{EncoderStudent, SHAPES, Shape, Student};
 use crate::experiment::settings::TrainSettings;
+use crate::failure::Failure;
 
 /// Where students run: `--device`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,7 +93,7 @@ pub(super) fn head(task: &TaskSpec) -> Head {
 /// A student for `task`; `threads` is how many one training run may use.
 ///
 /// # Errors
-/// If the backend cannot start.
+/// [`Failure::Usage`] if a model directory does not fit the settings; otherwise if the backend cannot start.
 pub fn build(
     origin: Origin,
     device: Device,
@@ -99,11 +101,30 @@ pub fn build(
     task: &TaskSpec,
     settings: &TrainSettings,
 ) -> Result<Box<dyn Student>> {
+    if let Origin::Directory(directory) = &origin {
+        check_directory(directory, settings)?;
+    }
     let (task, settings) = (task.clone(), settings.clone());
     Ok(match device {
         Device::Auto | Device::Cpu => Box::new(EncoderStudent::new(Arc::new(Cpu::new(threads)?), origin, task, settings)),
         Device::Reference => Box::new(EncoderStudent::new(Arc::new(Reference::<f32>::new()), origin, task, settings)),
     })
+}
+
+/// Finds before anything is paid for what would end the first training step.
+fn check_directory(directory: &Path, settings: &TrainSettings) -> Result<()> {
+    let usage = |message: String| Failure::usage(format!("student {}: {message}", directory.display()));
+    let config = EncoderConfig::load(directory).map_err(|error| usage(error.to_string()))?;
+    let tokenizer = Tokenizer::load(directory).map_err(|error| usage(error.to_string()))?;
+    if settings.max_length > config.max_positions {
+        let (wanted, most) = (settings.max_length, config.max_positions);
+        return Err(usage(format!("`train.max_length` is {wanted}, the model reads at most {most} tokens; use {most} or less")));
+    }
+    if tokenizer.vocab_size() > config.vocab_size {
+        let (tokens, rows) = (tokenizer.vocab_size(), config.vocab_size);
+        return Err(usage(format!("its tokenizer has {tokens} tokens, its config.json {rows}; they are of two models")));
+    }
+    Ok(())
 }
 
 /// Name of the device that [`build`] uses, for results.

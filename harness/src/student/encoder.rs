@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use stepsynth_core::backend::Backend;
-use stepsynth_core::config::{EncoderConfig, Head};
+use stepsynth_core::config::Head;
 use stepsynth_core::model::{Initialisation, Model};
 use stepsynth_core::tokenize::Tokenizer;
 use stepsynth_core::train::{AdamWSettings, TrainSettings as CoreSettings, logits, train};
@@ -59,17 +59,8 @@ impl<B: Backend> EncoderStudent<B> {
             }
             Origin::Directory(directory) => {
                 let tokenizer = Tokenizer::load(directory)?;
-                let mut config = EncoderConfig::load(directory)?;
-                config.id2label = labels;
-                let loaded = stepsynth_core::weights::load(directory, &config, self.head())?;
-                let fresh = Model::new(&*self.backend, config.clone(), self.head(), Initialisation::Transformers, job.seed)?;
-                let mut tensors = fresh.tensors(&self.backend)?;
-                for (name, tensor) in loaded.tensors {
-                    if let Some(slot) = tensors.iter_mut().find(|(slot, _)| *slot == name) {
-                        slot.1 = tensor;
-                    }
-                }
-                Ok((tokenizer, Model::from_tensors(&*self.backend, config, self.head(), tensors)?))
+                let (model, _) = Model::load(&*self.backend, directory, self.head(), job.seed)?;
+                Ok((tokenizer, model.with_labels(labels)))
             }
         }
     }
@@ -81,7 +72,6 @@ impl<B: Backend> EncoderStudent<B> {
             batch_size: settings.batch_size,
             learning_rate: settings.learning_rate,
             warmup_steps: settings.warmup.steps(steps),
-            schedule_steps: None,
             max_gradient_norm: (settings.max_grad_norm > 0.0).then_some(settings.max_grad_norm),
             adamw: AdamWSettings { weight_decay: settings.weight_decay, ..Default::default() },
             patience: (settings.patience > 0).then_some(settings.patience),

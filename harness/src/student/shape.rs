@@ -14,7 +14,7 @@ pub struct Shape {
     pub layers: usize,
     /// Attention heads.
     pub heads: usize,
-    /// Dropout, everywhere.
+    /// Dropout, wherever BERT has one.
     pub dropout: f64,
     /// Largest WordPiece vocabulary, learned from the training rows alone.
     pub vocab_size: usize,
@@ -49,7 +49,8 @@ impl Shape {
                 hidden: self.dropout,
                 attention: self.dropout,
                 classifier: self.dropout,
-                question_answering: self.dropout,
+                // BERT has none there.
+                question_answering: 0.0,
             },
             initializer_range: 0.02,
             pad_token_id,
