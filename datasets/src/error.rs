@@ -83,7 +83,8 @@ pub enum Error {
     /// Labels are numbers and nothing says what they mean.
     #[error(
         "{}: {place}: the label is the number {number} and nothing says which label that is; state \
-         `label_order = {example}` (the names of 0, 1, ... in this file) beside the file in the task, or pass --label-order", .path.display()
+         `label_order = {example}` (the names of 0, 1, ... in this file) beside the file in the task, or pass \
+         `--label-order` to `data check`", .path.display()
     )]
     NoLabelOrder {
         /// The file.
@@ -168,7 +169,10 @@ fn hint(obtain: &str) -> String {
 
 fn bad_rows(rows: &[BadRow], allowed: usize) -> String {
     let plural = if rows.len() == 1 { "row" } else { "rows" };
-    let mut text = format!("{} bad {plural}, {allowed} allowed (mend them or raise --max-bad-rows):", rows.len());
+    let mut text = format!(
+        "{} bad {plural}, {allowed} allowed (mend them, or raise `max_bad_rows` in the spec or `--max-bad-rows` of `data check`):",
+        rows.len()
+    );
     for row in rows.iter().take(SHOWN) {
         text += &format!("\n  {row}");
     }

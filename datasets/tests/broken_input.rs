@@ -47,6 +47,10 @@ fn broken_tasks() {
             "t.toml: field `labels`: ` no` is empty or has spaces around it; write each name without them",
         ),
         (
+            head("\"no\"", "\"1.0\""),
+            "t.toml: field `labels`: `1.0` is a number, which in a data file stands for a label by its `label_order`; name the label by a word",
+        ),
+        (
             with("label_words = [\"a\"]"),
             "t.toml: field `label_words`: 1 words for 2 labels; give one word for each label, or none",
         ),
@@ -99,7 +103,11 @@ type Case = (&'static str, &'static str, Option<Format>, Vec<u8>, String);
 fn broken_data_files() {
     let gzip_header = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
     let cut = |whole: &[u8]| whole[..whole.len() - 9].to_vec();
-    let bad = |row: &str| format!("1 bad row, 0 allowed (mend them or raise --max-bad-rows):\n  {{}}: {row}");
+    let bad = |row: &str| {
+        format!(
+            "1 bad row, 0 allowed (mend them, or raise `max_bad_rows` in the spec or `--max-bad-rows` of `data check`):\n  {{}}: {row}"
+        )
+    };
     let cases: Vec<Case> = vec![
         (
             "single",
@@ -122,7 +130,7 @@ fn broken_data_files() {
             None,
             b"{\"text\": \"a\", \"label\": 1}".into(),
             "{}: line 1: the label is the number 1 and nothing says which label that is; state `label_order = [\"no\", \"yes\"]` \
-             (the names of 0, 1, ... in this file) beside the file in the task, or pass --label-order"
+             (the names of 0, 1, ... in this file) beside the file in the task, or pass `--label-order` to `data check`"
                 .into(),
         ),
         (
@@ -292,7 +300,7 @@ fn numbers_outside_the_label_order() {
     assert_eq!(
         message(&options("no,yes")),
         format!(
-            "2 bad rows, 0 allowed (mend them or raise --max-bad-rows):\
+            "2 bad rows, 0 allowed (mend them, or raise `max_bad_rows` in the spec or `--max-bad-rows` of `data check`):\
              \n  {path}: line 3, field `label`: -1 is not in the label order 0=no,1=yes (-1 often marks unlabelled rows)\
              \n  {path}: line 4, field `label`: 2 is not in the label order 0=no,1=yes"
         )
@@ -300,7 +308,7 @@ fn numbers_outside_the_label_order() {
     assert_eq!(
         message(&ReadOptions { max_bad_rows: 2, ..options("never,yes") }),
         format!(
-            "3 bad rows, 2 allowed (mend them or raise --max-bad-rows):\
+            "3 bad rows, 2 allowed (mend them, or raise `max_bad_rows` in the spec or `--max-bad-rows` of `data check`):\
              \n  {path}: line 2, field `label`: the label order says 0 is `never`, which is not a label; labels are no, yes\
              \n  {path}: line 3, field `label`: -1 is not in the label order 0=never,1=yes (-1 often marks unlabelled rows)\
              \n  {path}: line 4, field `label`: 2 is not in the label order 0=never,1=yes"

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use stepsynth_core::backend::{Backend, Real};
-use stepsynth_core::config::Head;
+use stepsynth_core::config::{EncoderConfig, Head};
 use stepsynth_core::model::{Model, Targets};
 use stepsynth_core::reference::Reference;
 use stepsynth_core::train::{AdamW, AdamWSettings, HostTargets, TrainSet, TrainSettings, train, train_step};
@@ -14,6 +14,7 @@ use stepsynth_core::{Batch, Sequence};
 use stepsynth_kernels::cpu::Cpu;
 
 use crate::golden;
+use crate::rounding::rounding;
 
 const MODELS: [&str; 4] = ["distilbert-classification", "distilbert-qa", "bert-classification", "bert-qa"];
 
@@ -53,6 +54,21 @@ struct Expected {
     adamw: Constants,
     curve_f64: Vec<f64>,
     curve_f32: Vec<f64>,
+}
+
+impl Expected {
+    fn logit_values(&self) -> Vec<f64> {
+        let values = self.logits.iter().flat_map(|logits| match logits {
+            Logits::PerSequence(values) => values.clone(),
+            Logits::PerToken(values) => values.concat(),
+        });
+        values.collect()
+    }
+
+    /// How far PyTorch's own loss curve in f32 is from its curve in f64.
+    fn torch_curve_distance(&self) -> f64 {
+        worst(self.curve_f32.iter().zip(&self.curve_f64).map(|(a, b)| a - b))
+    }
 }
 
 struct Golden {
@@ -110,14 +126,7 @@ fn distances<B: Backend>(backend: &B, golden: &Golden) -> Distances {
     let output = model.gradients(backend, &batch, &targets, None, &mut gradients).unwrap();
 
     let values = |tensor: &B::Tensor| -> Vec<f64> { backend.download(tensor).unwrap().into_iter().map(Real::f64).collect() };
-    let wanted: Vec<f64> = expected
-        .logits
-        .iter()
-        .flat_map(|logits| match logits {
-            Logits::PerSequence(values) => values.clone(),
-            Logits::PerToken(values) => values.concat(),
-        })
-        .collect();
+    let wanted = expected.logit_values();
     let got = values(&output.logits);
     assert_eq!(got.len(), wanted.len());
     let logits = worst(got.iter().zip(&wanted).map(|(a, b)| a - b));
@@ -186,23 +195,39 @@ fn check_f32<B: Backend>(backend: &B) {
         let golden = load(name);
         let (plain, ours) = (distances(&Reference::<f32>::new(), &golden), distances(backend, &golden));
         let floor = 4.0 * f64::from(f32::EPSILON);
-        let torch = worst(golden.expected.curve_f32.iter().zip(&golden.expected.curve_f64).map(|(a, b)| a - b));
         for (what, ours, plain) in [
             ("logits", ours.logits, plain.logits),
             ("loss", ours.loss, plain.loss),
             ("gradients", ours.gradients, plain.gradients),
-            ("curve", ours.curve, plain.curve.max(torch)),
+            ("curve", ours.curve, plain.curve.max(golden.expected.torch_curve_distance())),
         ] {
             assert!(ours <= 2.0 * plain + floor, "{name} on {}: {what} off by {ours:e}, plain f32 by {plain:e}", backend.name());
         }
     }
 }
 
+/// The plain f32 computation is off by rounding alone: of one pass in logits and loss, of the pass and twice as much back in
+/// gradients, whose terms may be four times their sum because they cancel. Each loss of
+/// the curve has the rounding of its own pass, and the parameters drift by at most four times what PyTorch's own f32 curve
+/// shows, another draw of the same error.
 #[test]
 fn reference_f32_is_as_close_as_f32_can_be() {
     for name in MODELS {
-        let Distances { logits, loss, gradients, curve } = distances(&Reference::<f32>::new(), &load(name));
-        assert!(logits < 1e-5 && loss < 1e-5 && gradients < 1e-4 && curve < 1e-4, "{name}");
+        let golden = load(name);
+        let Golden { expected, set, .. } = &golden;
+        let Distances { logits, loss, gradients, curve } = distances(&Reference::<f32>::new(), &golden);
+        let config = EncoderConfig::load(&golden.directory).unwrap();
+        let longest = set.sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap();
+        let rounding = |passes| rounding(&config, longest, passes);
+        let scale = worst(expected.logit_values().into_iter()).max(1.0);
+        for (what, distance, bound) in [
+            ("logits", logits, rounding(1) * scale),
+            ("loss", loss, rounding(1) * scale),
+            ("gradients", gradients, 4.0 * rounding(3)),
+            ("curve", curve, rounding(1) * scale + 4.0 * expected.torch_curve_distance()),
+        ] {
+            assert!(distance <= bound, "{name}: {what} off by {distance:e}, bound {bound:e}");
+        }
     }
 }
 

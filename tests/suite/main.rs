@@ -6,5 +6,7 @@ mod golden_metric;
 mod golden_models;
 mod golden_tokenize;
 mod golden_weights;
+mod packing;
 mod paper_tables;
+mod rounding;
 mod tidy;

@@ -40,6 +40,20 @@ impl Head {
             Self::QuestionAnswering => 2,
         }
     }
+
+    /// Checks that the number of classes is positive and not absurd. `place` names the origin in errors.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn validate(self, place: &str) -> Result<()> {
+        match self {
+            Self::Classification { labels } if labels == 0 || labels > MAX_LABELS => {
+                let message = format!("number of labels is {labels}, must be between 1 and {MAX_LABELS}");
+                Err(Error::Config { place: place.to_owned(), message })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Dropout probabilities, each in `[0, 1)`.
@@ -193,6 +207,10 @@ impl EncoderConfig {
             if !(0.0..1.0).contains(&value) {
                 return fail(format!("{field} is {value}, must be at least 0 and below 1"));
             }
+        }
+        if self.family == Family::Bert && self.dropouts.question_answering != 0.0 {
+            let rate = self.dropouts.question_answering;
+            return fail(format!("bert has no dropout before the span scores, so its rate must be 0, not {rate}"));
         }
         for (field, value) in [("layer_norm_eps", self.layer_norm_epsilon), ("initializer_range", self.initializer_range)] {
             if !(value > 0.0 && value <= 1.0) {

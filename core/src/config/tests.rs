@@ -89,6 +89,14 @@ fn broken_configurations_name_the_field() {
 }
 
 #[test]
+fn bert_has_no_dropout_before_the_span_scores() {
+    let mut config = EncoderConfig::from_json(BERT, "config.json").unwrap();
+    config.dropouts.question_answering = 0.1;
+    let message = "here: bert has no dropout before the span scores, so its rate must be 0, not 0.1";
+    assert_eq!(config.validate("here").unwrap_err().to_string(), message);
+}
+
+#[test]
 fn layout_counts_distilberts_parameters() {
     let config = EncoderConfig::from_json(DISTILBERT, "config.json").unwrap();
     let count = |head| parameter_layout(&config, head).iter().map(|p| p.rows * p.columns).sum::<usize>();

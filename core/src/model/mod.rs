@@ -52,9 +52,10 @@ impl<B: Backend> Model<B> {
     /// A model with fresh random parameters.
     ///
     /// # Errors
-    /// Whatever the backend reports.
+    /// [`Error::Config`] if the configuration or the head cannot be used, and whatever the backend reports.
     pub fn new(backend: &B, config: EncoderConfig, head: Head, how: Initialisation, seed: u64) -> Result<Self> {
         config.validate("model configuration")?;
+        head.validate("model head")?;
         let stream = Stream::new(seed, "initialise");
         let layout = parameter_layout(&config, head);
         let host = layout.iter().enumerate().map(|(index, spec)| how.draw(&config, spec, stream.child(index as u64)));
@@ -69,7 +70,8 @@ impl<B: Backend> Model<B> {
     /// A model with given parameters, in any order, each of the layout's names once.
     ///
     /// # Errors
-    /// [`Error::Config`] naming a tensor that is missing, extra or of another shape.
+    /// [`Error::Config`] naming a tensor that is missing, extra, repeated or of another shape, or what is wrong with the
+    /// configuration or the head.
     pub fn from_tensors(
         backend: &B,
         config: EncoderConfig,
@@ -77,6 +79,7 @@ impl<B: Backend> Model<B> {
         tensors: impl IntoIterator<Item = (String, HostTensor)>,
     ) -> Result<Self> {
         config.validate("model configuration")?;
+        head.validate("model head")?;
         let fail = |message: String| Error::Config { place: "model tensors".into(), message };
         let layout = parameter_layout(&config, head);
         let mut found: Vec<Option<B::Tensor>> = layout.iter().map(|_| None).collect();
@@ -87,6 +90,9 @@ impl<B: Backend> Model<B> {
             if (tensor.rows, tensor.columns) != (spec.rows, spec.columns) {
                 let (rows, columns) = (tensor.rows, tensor.columns);
                 return Err(fail(format!("{name} has shape ({rows}, {columns}), expected ({}, {})", spec.rows, spec.columns)));
+            }
+            if found[index].is_some() {
+                return Err(fail(format!("{name} is given twice")));
             }
             found[index] = Some(backend.upload(spec.rows, spec.columns, &scalars::<B>(&tensor.data))?);
         }

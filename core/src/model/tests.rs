@@ -23,7 +23,12 @@ pub(crate) fn small_config(family: Family, dropout: f64) -> EncoderConfig {
         token_types: if family == Family::Bert { 2 } else { 0 },
         layer_norm_epsilon: 1e-12,
         activation: Activation::GeluErf,
-        dropouts: Dropouts { hidden: dropout, attention: dropout, classifier: dropout, question_answering: dropout },
+        dropouts: Dropouts {
+            hidden: dropout,
+            attention: dropout,
+            classifier: dropout,
+            question_answering: if family == Family::Bert { 0.0 } else { dropout },
+        },
         initializer_range: 0.4,
         pad_token_id: 0,
         id2label: vec!["a".into(), "b".into(), "c".into()],
@@ -243,4 +248,21 @@ fn save_and_load_give_the_same_logits() {
             assert_eq!(of(&model), of(&loaded));
         }
     }
+}
+
+#[test]
+fn unusable_heads_and_tensors_are_named() {
+    let backend = Reference::<f32>::new();
+    let config = small_config(Family::Bert, 0.0);
+    let message = |model: crate::Result<Model<_>>| model.err().unwrap().to_string();
+    let none = Head::Classification { labels: 0 };
+    let expected = "model head: number of labels is 0, must be between 1 and 65536";
+    assert_eq!(message(Model::new(&backend, config.clone(), none, Initialisation::Transformers, 1)), expected);
+    assert_eq!(message(Model::from_tensors(&backend, config.clone(), none, [])), expected);
+
+    let model = Model::new(&backend, config.clone(), HEADS[0], Initialisation::Transformers, 1).unwrap();
+    let mut tensors = model.tensors(&backend).unwrap();
+    tensors.push(tensors[0].clone());
+    let expected = format!("model tensors: {} is given twice", tensors[0].0);
+    assert_eq!(message(Model::from_tensors(&backend, config, HEADS[0], tensors)), expected);
 }

@@ -8,7 +8,8 @@ use crate::{Batch, Result, Sequence};
 /// Logits of every sequence, in order: `K` values for classification, `2 S` for question answering (start and end of each
 /// token in turn).
 ///
-/// Batches hold at most `token_budget` tokens (or one sequence). The budget decides speed and memory, not the result.
+/// Batches hold at most `token_budget` tokens (or one sequence). The budget decides speed and memory; the result only
+/// in the last bits.
 ///
 /// # Errors
 /// Whatever the backend reports.

@@ -42,9 +42,10 @@ pub struct Loaded {
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::Weights`] if it is malformed, or if a tensor is missing, unknown,
-/// of another shape (both are named) or of another number type.
+/// of another shape (both are named) or of another number type; [`Error::Config`] if the head has no classes.
 pub fn load(path: &Path, config: &EncoderConfig, head: Head) -> Result<Loaded> {
     let path = if path.is_dir() { path.join("model.safetensors") } else { path.to_path_buf() };
+    head.validate("model head")?;
     let bytes = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
     let mut stored = Stored::parse(&path, &bytes, config)?;
     let mut loaded = Loaded { tensors: Vec::new(), new_head: false };
@@ -71,8 +72,10 @@ pub fn hugging_face_names(family: Family, head: Head, internal: &str) -> Vec<Str
 /// Writes the parameters of `config` with `head` to the file `path`, atomically, as f32 under transformers' names.
 ///
 /// # Errors
-/// [`Error::Weights`] if `tensors` is not exactly the layout of the model (any order); [`Error::Io`].
+/// [`Error::Weights`] if `tensors` is not exactly the layout of the model (any order); [`Error::Config`] if the head has no
+/// classes; [`Error::Io`].
 pub fn save(path: &Path, config: &EncoderConfig, head: Head, tensors: &[(String, HostTensor)]) -> Result<()> {
+    head.validate("model head")?;
     let fail = |message: String| Error::Weights { path: path.to_path_buf(), message };
     let by_name: HashMap<&str, &HostTensor> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let layout = parameter_layout(config, head);

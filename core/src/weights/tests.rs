@@ -171,6 +171,17 @@ fn misfits_are_named_with_both_shapes() {
 }
 
 #[test]
+fn a_head_without_classes_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    let config = config("distilbert");
+    let none = Head::Classification { labels: 0 };
+    let message = "model head: number of labels is 0, must be between 1 and 65536";
+    assert_eq!(save(&path, &config, none, &[]).unwrap_err().to_string(), message);
+    assert_eq!(load(&path, &config, none).unwrap_err().to_string(), message);
+}
+
+#[test]
 fn hostile_files_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("model.safetensors");

@@ -53,7 +53,7 @@ impl World {
     /// [`Error::Exhausted`] if the world does not have so many texts.
     pub fn gold(&self, seed: u64, part: Part, count: usize) -> Result<Vec<Example>, Error> {
         let mut rng = random::generator(seed, &format!("{}:{}", self.name, part.name()), 0);
-        let (mut examples, mut seen, mut fruitless) = (Vec::with_capacity(count), HashSet::new(), 0);
+        let (mut examples, mut seen, mut fruitless) = (Vec::new(), HashSet::new(), 0);
         while examples.len() < count {
             match self.draw(&mut rng) {
                 Some((input, target)) if Part::of(&input) == part && seen.insert(input.clone()) => {

@@ -11,18 +11,25 @@
 //! forms that fit, and all numbers stated in the file of each world. The label is a function of the attributes.
 //!
 //! Attributes become text through templates. What else can vary (which template, noun, name, adjective) is uniform given the
-//! attributes, and [`World::parse`] inverts the realisation. So distances between distributions of text equal distances
-//! between distributions of attributes, and the total variation between training data and `P_D` is computed exactly, for
-//! distributions ([`Measure::tv`]) and for a list of rows ([`World::tv`]).
+//! attributes, and [`World::parse`] inverts the realisation. So the distance between two distributions of text equals that
+//! between their distributions of attributes, and every total variation stated here is between *attribute* distributions: exact
+//! for two distributions ([`Measure::tv`]); for a list of rows ([`World::tv`]) it is that of their empirical attribute
+//! distribution, which even for rows from `P_D` itself is not 0 but about [`World::noise_floor`].
 //!
 //! A bag of words cannot solve the tasks: what decides is the scope of a negation, which clause of a contrast is the main one,
-//! which fact belongs to which thing, or who did what to whom.
+//! which fact belongs to which thing, or who did what to whom. Local order often can: the words beside a name tell most answers
+//! of `lab-spans`. The lexicons, and the wordings of questions and hypotheses, are kept so simple that a small student learns
+//! the tasks from few gold rows.
+//!
+//! Teacher and gold data share this small space of texts, so a synthetic row may equal a text of the test part. That is a
+//! property of the laboratory, not a leak through the method: the teacher never sees the test part.
 //!
 //! # The simulated teacher
 //! [`Writer`] works from text alone: it parses what it is shown. Its seed distribution `P_LLM(0)` gives *unfamiliar* forms
-//! [`UNFAMILIAR`] (1/20) of their weight. How much of `P_D` is unfamiliar follows, in each world, from an error rate of
-//! students of real seed data: such a student errs on between half and all of what it hardly saw, 75% on average, so the
-//! share of unfamiliar forms is the error rate divided by 0.75 (for `lab-spans`, where gold data itself teaches little, it is
+//! [`UNFAMILIAR`] (1/20, an assumption) of their weight. How much of `P_D` is unfamiliar is set, in each world, by an error
+//! rate of students of real seed data and a second assumption: that such a student errs on 75% of what it hardly saw, midway
+//! between guessing one of two labels and always being wrong. So the share of unfamiliar forms is the error rate divided by
+//! 0.75 (for `lab-spans`, where gold data itself teaches little, it is
 //! the relative loss against gold data). [`Params`] holds the other faults with their sources.
 //!
 //! **The outcome of an experiment in the laboratory is a property of these parameters, not evidence about language models.**

@@ -3,8 +3,8 @@
 //! Every form exists for both labels: `K` is a word of the label's own polarity and `O` one of the other, so all forms but
 //! `plain` and `both` name words of both polarities or turn one around.
 //!
-//! Unfamiliar forms hold 18% of the gold distribution: the released rounds imply that a student of seed data errs on 13% of
-//! IMDb, and 13% is 75% of 18% (see the module `lab` for the rule).
+//! Unfamiliar forms hold 18% of the gold distribution: the released rounds imply that a student of seed data errs on 13.16% of
+//! IMDb, and 13.16% / 0.75 = 17.5%, rounded up to 18% (see the module `lab` for the rule and its assumptions).
 
 use super::template::Lexicon;
 use super::world::{Choice, Form, Frame, FrameValue, Scene, World};

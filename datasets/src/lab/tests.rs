@@ -180,6 +180,10 @@ fn more_gold_than_there_is_is_an_error() {
     let error = task("lab-entailment").unwrap().gold(0, Part::Select, 1_000_000).unwrap_err();
     let Error::Exhausted { wanted: 1_000_000, found, .. } = error else { panic!("{error}") };
     assert!(found > 1_000, "{found}");
+    // A count that no memory holds costs no more than any other.
+    const ABSURD: usize = usize::MAX / 2;
+    let again = task("lab-spans").unwrap().gold(0, Part::Test, ABSURD).unwrap_err();
+    assert!(matches!(again, Error::Exhausted { wanted: ABSURD, .. }), "{again}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::template::{Binding, Lexicon, Slot, Template, join, read, split};
 use crate::{Answer, Input, Kind, Target};
 
 /// The probability of an unfamiliar form in seed data, relative to a familiar one, at narrowness 1 (see
-/// [`Params`](super::Params)).
+/// [`Params`](super::Params)). An assumption: nothing measured says how rare they are.
 pub const UNFAMILIAR: f64 = 0.05;
 
 /// One lab task.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::answers::answers;
 use super::row::Row;
-use crate::task::{Fields, Kind, LabelOrder, Role, TaskSpec};
+use crate::task::{Fields, Kind, LabelOrder, Role, TaskSpec, whole_number};
 use crate::{Example, Input, Target};
 
 /// Why a row gives no example.
@@ -59,10 +59,11 @@ impl<'a> Converter<'a> {
             Value::Bool(truth) => truth.to_string(),
             other => return Err(fault(column, format!("is {}, not a label", kind_of(other)))),
         };
-        if let Some(label) = self.task.labels.iter().position(|name| *name == written) {
-            return Ok(Target::Label(label));
-        }
+        // No label is a number, which the task's checks ensure, so what looks like one is never a name.
         let Some(number) = whole_number(&written) else {
+            if let Some(label) = self.task.labels.iter().position(|name| *name == written) {
+                return Ok(Target::Label(label));
+            }
             return Err(fault(column, format!("`{written}` is not a label; labels are {}", self.task.labels.join(", "))));
         };
         let order = self.order.ok_or(Fault::NumberWithoutOrder(number))?;
@@ -94,11 +95,6 @@ impl<'a> Converter<'a> {
         self.ids.insert(id.clone(), format!("{} {}", file.display(), row.place));
         Ok(id)
     }
-}
-
-/// A number of a label, also as spreadsheets and data frames write it (`1.0`).
-fn whole_number(written: &str) -> Option<i64> {
-    written.strip_suffix(".0").unwrap_or(written).parse().ok()
 }
 
 fn value<'r>(row: &'r Row, column: &str) -> Result<&'r Value, Fault> {

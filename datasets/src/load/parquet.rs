@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{ConvertedType, Type as Physical};
-use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::{ColumnDescriptor, Type};
@@ -17,20 +16,8 @@ use super::row::{BadRow, Place, Row, Rows};
 use crate::{Error, Result};
 
 pub(super) fn read(file: File, path: &Path, required: &[&str], optional: Option<&str>) -> Result<Rows> {
-    // The crate panics on some damaged files; nothing that it held then is used again.
-    let outcome = catch_unwind(AssertUnwindSafe(|| read_columns(file, path, required, optional)));
-    outcome.unwrap_or_else(|_| Err(damaged(path, "its reader panicked")))
-}
-
-fn damaged(path: &Path, why: impl fmt::Display) -> Error {
-    let remedy = "copy the file again; if it is gzipped, unpack it (Parquet is compressed within)".into();
-    Error::Format { path: path.into(), why: format!("not readable as Parquet ({why})"), remedy }
-}
-
-fn read_columns(file: File, path: &Path, required: &[&str], optional: Option<&str>) -> Result<Rows> {
     let fault = |why: String, remedy: &str| Error::Format { path: path.into(), why, remedy: remedy.into() };
-    let damaged = |error: ParquetError| damaged(path, error);
-    let reader = SerializedFileReader::new(file).map_err(damaged)?;
+    let reader = guarded(path, || SerializedFileReader::new(file))?;
     let schema = reader.metadata().file_metadata().schema_descr();
     let root = schema.root_schema();
     for column in required {
@@ -47,11 +34,13 @@ fn read_columns(file: File, path: &Path, required: &[&str], optional: Option<&st
         }
     }
     let fields = root.get_fields().iter().filter(|field| needed(field.name())).cloned().collect();
-    let projection = Type::group_type_builder(root.name()).with_fields(fields).build().map_err(damaged)?;
-    let mut rows = Rows::default();
-    for (index, record) in reader.get_row_iter(Some(projection)).map_err(damaged)?.enumerate() {
-        let place = Place::Row(index + 1);
-        let columns = record.map_err(damaged)?.into_columns();
+    let projection = guarded(path, || Type::group_type_builder(root.name()).with_fields(fields).build())?;
+    let mut records = guarded(path, || reader.get_row_iter(Some(projection)))?;
+    let (mut rows, mut count) = (Rows::default(), 0);
+    while let Some(record) = guarded(path, || records.next().transpose())? {
+        count += 1;
+        let place = Place::Row(count);
+        let columns = record.into_columns();
         match columns.into_iter().map(|(name, field)| Ok((name, value(field)?))).collect() {
             Ok(fields) => rows.good.push(Row { place, fields }),
             Err(NotText) => {
@@ -60,6 +49,20 @@ fn read_columns(file: File, path: &Path, required: &[&str], optional: Option<&st
         }
     }
     Ok(rows)
+}
+
+fn damaged(path: &Path, why: impl fmt::Display) -> Error {
+    let remedy = "copy the file again; if it is gzipped, unpack it (Parquet is compressed within)".into();
+    Error::Format { path: path.into(), why: format!("not readable as Parquet ({why})"), remedy }
+}
+
+/// A step of the `parquet` crate, which panics on some damaged files; nothing that it held then is used again. Panics of
+/// this crate's own code are not caught.
+fn guarded<T>(path: &Path, step: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(outcome) => outcome.map_err(|error| damaged(path, error)),
+        Err(_) => Err(damaged(path, "its reader panicked")),
+    }
 }
 
 /// The types that data sets are made of. The record interface panics on some others, so they are refused beforehand.

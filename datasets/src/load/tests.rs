@@ -98,6 +98,19 @@ fn the_callers_label_order_goes_first() {
     assert_eq!(loaded.examples[0].label(), Some(1));
 }
 
+/// Where an order is stated, a number never means a label of that name.
+#[test]
+fn a_number_goes_by_the_order() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.csv"), "premise,hypothesis,label\np,h,0\np,h,1.0\np,h,entailment\n").unwrap();
+    let mut task = pair_task();
+    task.labels = vec!["0".into(), "entailment".into()];
+    let order = ["entailment", "0"].into_iter().collect();
+    let source = Source { label_order: Some(order), ..Source::file("a.csv") };
+    let loaded = read(&task, &source, folder.path(), &ReadOptions::default()).unwrap();
+    assert_eq!(loaded.examples.iter().map(|e| e.label()).collect::<Vec<_>>(), [Some(1), Some(0), Some(1)]);
+}
+
 #[test]
 fn polarity_follows_names_not_numbers() {
     let text = "version = 1\nname = \"t\"\nkind = \"single\"\nlabels = [\"negative\", \"positive\"]\nmetric = \"accuracy\"";
@@ -164,13 +177,19 @@ fn parquet_with_text_numbers_and_nothing_else_read() {
     let loaded = read(&pair_task(), &source("a.parquet", None), folder.path(), &ReadOptions::default()).unwrap();
     assert_eq!(contents(&loaded), pairs());
 
-    // Damage gives an error or other rows, never a panic.
+    // Damage gives an error or other rows, also where the `parquet` crate panics; a panic of the code here fails the test.
     let whole = fs::read(folder.path().join("a.parquet")).unwrap();
     for at in (0..130).chain(500..530) {
         let mut broken = whole.clone();
         broken[at] ^= 0x10;
         fs::write(folder.path().join("b.parquet"), &broken).unwrap();
-        let _ = read(&pair_task(), &source("b.parquet", None), folder.path(), &ReadOptions::default());
+        let outcome = read(&pair_task(), &source("b.parquet", None), folder.path(), &ReadOptions::default());
+        let named = outcome.as_ref().err().is_none_or(|error| match error {
+            Error::Format { path, .. } => path.ends_with("b.parquet"),
+            Error::BadRows { rows, .. } => rows.iter().all(|row| row.file.ends_with("b.parquet")),
+            _ => false,
+        });
+        assert!(named, "byte {at}: {outcome:?}");
     }
 
     let mut by_time = source("a.parquet", None);

@@ -31,6 +31,11 @@ impl LabelOrder {
     }
 }
 
+/// A number that stands for a label, also as spreadsheets and data frames write it (`1.0`).
+pub(crate) fn whole_number(written: &str) -> Option<i64> {
+    written.strip_suffix(".0").unwrap_or(written).parse().ok()
+}
+
 impl<S: Into<String>> FromIterator<S> for LabelOrder {
     fn from_iter<I: IntoIterator<Item = S>>(names: I) -> Self {
         Self((0..).zip(names.into_iter().map(Into::into)).collect())

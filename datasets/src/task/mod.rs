@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use built_in::built_in;
 pub use fields::{Fields, Role};
 pub use label_order::LabelOrder;
+pub(crate) use label_order::whole_number;
 pub use source::{Format, Gold, Source, SplitSizes};
 
 use crate::{Error, Result};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Fields, Kind, Metric, Role, Source, TaskSpec};
+use super::{Fields, Kind, Metric, Role, Source, TaskSpec, whole_number};
 use crate::{Error, Result};
 
 /// Checks what the types cannot say; the first fault is the error.
@@ -63,6 +63,13 @@ fn check_labels(task: &TaskSpec) -> std::result::Result<(), (&'static str, Strin
                 return Err((field, format!("`{name}` occurs twice"), "give each label its own".into()));
             }
         }
+    }
+    if let Some(name) = task.labels.iter().find(|name| whole_number(name).is_some()) {
+        return Err((
+            "labels",
+            format!("`{name}` is a number, which in a data file stands for a label by its `label_order`"),
+            "name the label by a word".into(),
+        ));
     }
     if !task.label_words.is_empty() && task.label_words.len() != task.labels.len() {
         let (words, labels) = (task.label_words.len(), task.labels.len());

@@ -113,6 +113,9 @@ fn call<'a>(
 ) -> Result<Call<'a>> {
     let hidden = out.columns;
     let size = hidden.checked_div(heads).unwrap_or(0);
+    if size == 0 {
+        return Err(Error::Index { op, what: "number of heads", index: heads as i64, bound: hidden + 1 });
+    }
     qkv.expect(op, "qkv", qkv.rows, 3 * hidden)?;
     out.expect(op, "out", qkv.rows, size * heads)?;
     Ok(Call { cpu, dropout, heads, hidden, size })
@@ -123,7 +126,8 @@ fn spans(op: &'static str, batch: &DeviceBatch<Vec<i32>>, rows: usize, dropout: 
     let mut spans = Vec::with_capacity(batch.cu_seqlens.len());
     let mut first = 0;
     for &end in batch.cu_seqlens.iter().skip(1) {
-        let end = usize::try_from(end).ok().filter(|end| (first..=rows).contains(end));
+        // Beyond the last one: no sequence is empty.
+        let end = usize::try_from(end).ok().filter(|end| (first + 1..=rows).contains(end));
         let end = end.ok_or(Error::Index { op, what: "sequence boundary", index: first as i64, bound: rows })?;
         let length = end - first;
         if dropout.is_some() && length > ATTENTION_DROPOUT_KEYS {

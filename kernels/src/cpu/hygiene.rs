@@ -40,7 +40,6 @@ fn shapes_that_do_not_fit_are_errors() {
         cpu.attention(&mut t(3, 4), &mut t(3, 2), &t(3, 11), &batch, 2, dropped),
         cpu.attention(&mut t(3, 4), &mut t(3, 3), &t(3, 12), &batch, 3, dropped),
         cpu.attention(&mut t(4, 4), &mut t(4, 2), &t(4, 12), &batch, 2, dropped),
-        cpu.attention(&mut t(3, 4), &mut t(3, 0), &t(3, 12), &batch, 0, dropped),
         cpu.attention_backward(&mut t(3, 12), &t(3, 4), &t(3, 4), &t(3, 1), &t(3, 12), &batch, 2, dropped),
         cpu.add(&mut t(3, 4), &t(4, 3)),
         cpu.copy(&mut t(3, 4), &t(4, 3)),
@@ -63,11 +62,18 @@ fn indices_out_of_range_are_errors() {
     let short = batch(&cpu, &[2, 1]);
     let mut torn = batch(&cpu, &[2, 1]);
     torn.cu_seqlens[1] = 9;
+    let mut hollow = batch(&cpu, &[2, 1]);
+    hollow.cu_seqlens[1] = 0;
     let results = [
         cpu.embed(&mut t(3, 4), &bad, &t(5, 4), &t(5, 4), None),
         cpu.embed(&mut t(3, 4), &short, &t(5, 4), &t(1, 4), None),
         cpu.embed_backward(&mut t(5, 4), &mut t(5, 4), None, &t(3, 4), &bad),
         cpu.attention(&mut t(3, 4), &mut t(3, 2), &t(3, 12), &torn, 2, None),
+        cpu.attention(&mut t(3, 4), &mut t(3, 2), &t(3, 12), &hollow, 2, None),
+        cpu.attention_backward(&mut t(3, 12), &t(3, 4), &t(3, 4), &t(3, 2), &t(3, 12), &hollow, 2, None),
+        cpu.attention(&mut t(3, 4), &mut t(3, 0), &t(3, 12), &short, 0, None),
+        cpu.attention(&mut t(3, 0), &mut t(3, 2), &t(3, 0), &short, 2, None),
+        cpu.attention_backward(&mut t(3, 0), &t(3, 0), &t(3, 0), &t(3, 2), &t(3, 0), &short, 2, None),
         cpu.gather_rows(&mut t(1, 4), &t(3, 4), &vec![3]),
         cpu.scatter_rows(&mut t(3, 4), &t(1, 4), &vec![-1]),
         cpu.cross_entropy(&mut t(1, 1), &mut t(1, 2), &t(1, 2), &vec![2]),
@@ -94,6 +100,9 @@ fn empty_tensors_are_no_panic() {
     let mut y = t(3, 2);
     cpu.linear(&mut y, &t(3, 0), &t(2, 0), &t(1, 2)).unwrap();
     assert_eq!(cpu.download(&y).unwrap(), [1.0; 6]);
+    let mut d_b = t(1, 2);
+    cpu.linear_backward(None, &mut t(2, 0), &mut d_b, &t(3, 2), &t(3, 0), &t(2, 0)).unwrap();
+    assert_eq!(cpu.download(&d_b).unwrap(), [4.0; 2]);
 }
 
 #[test]

@@ -67,6 +67,9 @@ pub(super) fn backward(
         if let Some(d_x) = d_x {
             d_x.data.fill(0.0);
         }
+        if outputs > 0 {
+            add_column_sums(&mut d_b.data, &d_y.data, outputs, 0);
+        }
         return Ok(());
     }
     let tokens = block_length(x.rows, TOKEN_BLOCK);
