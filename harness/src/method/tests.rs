@@ -251,7 +251,7 @@ fn a_run_killed_at_any_step_ends_with_the_same_rows() {
 fn recorded(step: Step, id: String, text: &str, context: &str, label: usize) -> Recorded {
     let input = Input::Pair { text: text.into(), text_pair: context.into() };
     let example = Example { id, input, target: Target::Label(label) };
-    Recorded { example, parent: None, round: usize::from(step == Step::Extrapolate), step }
+    Recorded { example, parent: None, round: usize::from(step == Step::Extrapolate), step, provenance: Provenance::Replayed }
 }
 
 #[test]
