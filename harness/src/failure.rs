@@ -34,6 +34,10 @@ impl Failure {
                 Some(stepsynth_core::Error::Config { .. }) => return 2,
                 _ => {}
             }
+            // The spec asks a teacher for what it does not do.
+            if let Some(crate::teacher::RequestError::Unsupported(_)) = cause.downcast_ref() {
+                return 2;
+            }
         }
         1
     }

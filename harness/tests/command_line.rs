@@ -102,7 +102,7 @@ fn the_plan_says_what_a_run_would_cost() {
     let output = stepsynth(folder.path(), &["quickstart", "--dry-run"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.lines().last().unwrap().starts_with("48 cells; at most "), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("48 cells; about "), "{text}");
     assert!(text.contains("USD 0;"), "{text}");
     assert!(!folder.path().join("runs").exists());
 }

@@ -1,8 +1,9 @@
 //! `kill -9` at random moments, then `--resume auto`: the results are those of an uninterrupted run.
 #![cfg(unix)]
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use stepsynth::report::results::{COLUMNS, TIMING_COLUMNS};
@@ -33,6 +34,9 @@ max_length = 64
 kind = "simulated"
 "#;
 
+/// Kills in all.
+const KILLS: usize = 10;
+
 fn start(folder: &Path, out: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_stepsynth"))
         .args(["run", "killed.toml", "--out", out, "--resume", "auto"])
@@ -52,6 +56,24 @@ fn results(folder: &Path, out: &str) -> Vec<Vec<String>> {
     reader.records().map(|record| row(record.unwrap())).collect()
 }
 
+/// The files under `synthetic/`, by path.
+fn synthetic(out: &Path) -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![out.join("synthetic")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            // What a kill leaves half-written is hidden and never read.
+            } else if !path.file_name().unwrap().to_string_lossy().starts_with('.') {
+                files.insert(path.strip_prefix(out).unwrap().to_owned(), std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
 #[test]
 fn a_run_killed_again_and_again_ends_with_the_same_results() {
     let temporary = tempfile::tempdir().unwrap();
@@ -62,36 +84,46 @@ fn a_run_killed_again_and_again_ends_with_the_same_results() {
     assert!(start(folder, "whole").wait().unwrap().success());
     let whole = started.elapsed();
 
-    // Delays spread over the length of a run; steps done survive, so the run ends however often it is killed.
+    // A run ends however often it is killed, since steps done survive; then another one begins in a fresh folder, which is
+    // killed sooner each time, until there were enough kills. The last one is left alone.
     let mut kills = 0;
     let mut generator = stepsynth_core::random::Stream::new(1, "kills").generator();
-    loop {
-        let mut child = start(folder, "killed");
-        let delay = if kills < 10 { whole.mul_f64(0.6 * generator.uniform()) } else { Duration::from_secs(600) };
-        let deadline = Instant::now() + delay;
-        let ended = loop {
-            match child.try_wait().unwrap() {
-                Some(status) => break Some(status),
-                None if Instant::now() >= deadline => break None,
-                None => std::thread::sleep(Duration::from_millis(2)),
+    for attempt in 0.. {
+        let out = format!("killed-{attempt}");
+        let mut share = 0.6 / f64::from(attempt + 1);
+        loop {
+            let delay = if kills < KILLS { whole.mul_f64(share * generator.uniform()) } else { Duration::from_secs(600) };
+            match ended_within(start(folder, &out), delay) {
+                Some(status) => {
+                    assert!(status.success(), "the run ended with {status}");
+                    break;
+                }
+                None => kills += 1,
             }
-        };
-        match ended {
-            Some(status) => {
-                assert!(status.success(), "the run ended with {status}");
-                break;
-            }
-            None => {
-                child.kill().unwrap();
-                child.wait().unwrap();
-                kills += 1;
-            }
+            share *= 0.8;
+        }
+        assert_eq!(results(folder, &out), results(folder, "whole"), "{out}, after {kills} kills");
+        assert_eq!(synthetic(&folder.join(&out)), synthetic(&folder.join("whole")), "{out}, after {kills} kills");
+        if kills >= KILLS {
+            break;
         }
     }
-    assert!(kills > 0, "the run was never killed");
-    let (uninterrupted, resumed) = (results(folder, "whole"), results(folder, "killed"));
-    assert!(uninterrupted.len() > 50);
-    assert_eq!(uninterrupted, resumed);
+    assert!(results(folder, "whole").len() > 50 && synthetic(&folder.join("whole")).len() > 6);
+}
+
+/// How the process ended, or that it was killed after `delay`.
+fn ended_within(mut child: Child, delay: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + delay;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    // It may have ended just before.
+    status.code().map(|_| status)
 }
 
 #[test]

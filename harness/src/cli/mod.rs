@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let text = format!("{error:#}");
-            eprintln!("error: {}", text.lines().collect::<Vec<_>>().join(" "));
+            eprintln!("error: {}", text.lines().map(str::trim).collect::<Vec<_>>().join(" "));
             ExitCode::from(Failure::exit_code(&error))
         }
     }

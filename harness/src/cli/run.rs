@@ -15,7 +15,7 @@ use crate::experiment::run::{self as runner, RunOptions};
 use crate::experiment::spec::{self, Override};
 use crate::failure::Failure;
 use crate::method;
-use crate::report::table::{self, Style};
+use crate::report::table;
 use crate::student::Device;
 
 #[derive(Args)]
@@ -46,7 +46,7 @@ struct CommonArguments {
     /// Print the plan and what it would cost, and stop
     #[arg(long)]
     dry_run: bool,
-    /// Stop before more than this is spent on the teacher
+    /// Stop once this much is spent on the teacher; the batch of requests that reaches it is the last (a free teacher never does)
     #[arg(long, value_name = "X", value_parser = dollars)]
     max_usd: Option<f64>,
     /// Stop before more requests than this are sent
@@ -126,7 +126,8 @@ fn go(name: &str, arguments: CommonArguments) -> Result<()> {
         if let Some(file) = teacher.file {
             // A path given on the command line is relative to where the command runs, not to the data folder.
             let file = std::path::absolute(&file).map_err(|error| Failure::Usage(format!("--teacher: {file}: {error}")))?;
-            set("teacher.replay.rows", vec![file.display().to_string()].into());
+            let rows = toml::Value::from(vec![file.display().to_string()]);
+            set("teacher.replay", toml::Table::from_iter([("rows".to_owned(), rows)]).into());
         }
     }
     let spec = spec::load(name, &overrides)?;
@@ -143,7 +144,9 @@ fn go(name: &str, arguments: CommonArguments) -> Result<()> {
         },
         limits: Limits { requests: arguments.max_requests, tokens: arguments.max_tokens, usd: arguments.max_usd },
         // Where the program lies says nothing about the run.
-        command: std::iter::once("stepsynth".to_owned()).chain(std::env::args().skip(1)).collect(),
+        command: std::iter::once("stepsynth".to_owned())
+            .chain(std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()))
+            .collect(),
     };
     let cancel = Cancel::default();
     let flag = cancel.clone();
@@ -153,5 +156,5 @@ fn go(name: &str, arguments: CommonArguments) -> Result<()> {
     progress.close();
     let rows = rows?;
     eprintln!("results: {}", options.out.join("results.csv").display());
-    super::print(&table::draw(&rows, Style::Plain))
+    super::print(&table::draw(&rows))
 }

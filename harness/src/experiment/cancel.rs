@@ -20,6 +20,6 @@ impl Cancel {
 }
 
 /// The content of a lock, whether or not a thread panicked while it held it: what is kept under locks here is replaced whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

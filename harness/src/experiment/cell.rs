@@ -73,7 +73,10 @@ impl Cell<'_> {
         let mut work = Some(work);
         let text = self.backing.step(name, &mut || {
             let work = work.take().context("a step's work runs at most once")?;
-            Ok(serde_json::to_string(&work()?)?)
+            let text = serde_json::to_string(&work()?)?;
+            // What cannot be read back must not get into the journal.
+            serde_json::from_str::<T>(&text).with_context(|| format!("step `{name}`: its result does not survive JSON"))?;
+            Ok(text)
         })?;
         // The first run reads its own text back too, so that it sees exactly what a resumed run sees.
         serde_json::from_str(&text).with_context(|| format!("step `{name}`: the journal holds another shape of result"))

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::cancel::lock;
-use crate::teacher::{Completion, Provenance, Recorded, Request, RequestError, Teacher, Usage};
+use crate::teacher::{Completion, Provenance, Recorded, Request, RequestError, Sources, Teacher, Usage};
 
 /// Consumption of some requests. A sum with an unknown part is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub struct Limits {
     pub requests: Option<u64>,
     /// `--max-tokens`, prompt and completion together.
     pub tokens: Option<u64>,
-    /// `--max-usd`.
+    /// `--max-usd`. A teacher that has cost nothing is not held back, even by 0.
     pub usd: Option<f64>,
 }
 
@@ -98,6 +98,7 @@ impl Budget {
         }
         if let Some(limit) = self.limits.usd
             && used.usd >= limit
+            && used.usd > 0.0
         {
             return Err(format!("--max-usd {limit}: {:.4} used", used.usd));
         }
@@ -155,7 +156,12 @@ impl Teacher for Meter<'_> {
         state.0 = state.0.plus(consumed);
         answers
     }
+
     fn recording(&self) -> Option<&[Recorded]> {
         self.inner.recording()
+    }
+
+    fn sources(&self) -> Sources {
+        self.inner.sources()
     }
 }

@@ -18,6 +18,8 @@ pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result
         buffered.flush().with_context(place)?;
     }
     set_readable(file.as_file()).with_context(place)?;
+    // Without this, a crash of the system could leave the new name with no content.
+    file.as_file().sync_all().with_context(place)?;
     file.persist(path).with_context(place)?;
     Ok(())
 }

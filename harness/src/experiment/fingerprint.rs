@@ -3,18 +3,44 @@
 //! A fingerprint is the SHA-256 of a canonical JSON document (keys sorted, no spaces) with the scheme's version in it. Fields
 //! that cannot change a result are left out, by the list [`EXCLUDED`].
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use stepsynth_datasets::TaskSpec;
 
 use super::spec::Spec;
 
 /// Version of the document below; a change of its shape is a new version.
-const SCHEME: u32 = 1;
+const SCHEME: u32 = 2;
 
-/// Fields of a [`Spec`] that change no result: `jobs` only orders the work, `save_models` only keeps more of it, and `data` is
-/// where the files are, whose contents are in the document by hash.
-pub const EXCLUDED: [&str; 3] = ["jobs", "save_models", "data"];
+/// Fields of a [`Spec`] that change no result: `jobs` only orders the work, and `data` and `task_files` are where files are, whose
+/// contents are in the document.
+pub const EXCLUDED: [&str; 3] = ["jobs", "data", "task_files"];
+
+/// What a run reads, apart from its spec.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inputs {
+    /// By name.
+    pub tasks: BTreeMap<String, TaskInputs>,
+    /// Prompt templates, `id@version` to SHA-256.
+    pub prompts: Value,
+    /// SHA-256 of the student's files, by name.
+    pub student: BTreeMap<String, String>,
+}
+
+/// What a run reads for one task.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskInputs {
+    /// The task.
+    pub spec: TaskSpec,
+    /// SHA-256 of its gold data.
+    pub data: String,
+    /// SHA-256 of the files that its teacher reads, in order.
+    pub recordings: Vec<String>,
+}
 
 /// A run's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,21 +52,19 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of a spec on a device, with the hash of every task's data by name.
-    pub fn new(spec: &Spec, device: &str, data: &[(String, String)]) -> Result<Self> {
+    /// Of a spec on a device, with what it reads.
+    pub fn new(spec: &Spec, device: &str, inputs: &Inputs) -> Result<Self> {
         let mut fields = serde_json::to_value(spec)?;
         if let Value::Object(fields) = &mut fields {
             EXCLUDED.iter().for_each(|field| {
                 fields.remove(*field);
             });
         }
-        let data: serde_json::Map<String, Value> =
-            data.iter().map(|(task, hash)| (task.clone(), Value::String(hash.clone()))).collect();
         let document = json!({
             "scheme": SCHEME,
             "program": env!("CARGO_PKG_VERSION"),
             "device": device,
-            "data": data,
+            "inputs": inputs,
             "spec": fields,
         })
         .to_string();

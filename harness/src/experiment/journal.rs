@@ -65,13 +65,14 @@ impl Journal {
     /// [`Failure::Usage`] if another process has it open, or if `resume` does not allow what the directory holds.
     pub fn open(directory: &Path, fingerprint: &Fingerprint, resume: Resume) -> Result<Self> {
         let place = directory.display();
-        std::fs::create_dir_all(directory).map_err(|error| Failure::Usage(format!("{place}: {error}")))?;
         let path = directory.join(FILE);
-        if resume == Resume::Never && std::fs::read_dir(directory)?.next().is_some() {
-            return Err(Failure::usage(format!("{place}: not empty, and --resume never; name another --out")));
-        }
         if resume == Resume::Always && !path.exists() {
             return Err(Failure::usage(format!("{place}: no run to resume; leave out --resume always")));
+        }
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Failure::Usage(format!("{place}: cannot be the run directory ({error}); name another --out")))?;
+        if resume == Resume::Never && std::fs::read_dir(directory)?.next().is_some() {
+            return Err(Failure::usage(format!("{place}: not empty, and --resume never; name another --out")));
         }
         let lock = File::create(directory.join(LOCK)).with_context(|| format!("{place}"))?;
         match lock.try_lock() {
@@ -83,11 +84,10 @@ impl Journal {
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("{place}: cannot lock {LOCK}")),
         }
-        let connection = Connection::open(&path).with_context(|| format!("{}", path.display()))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.execute_batch(SCHEMA).with_context(|| format!("{}: not a journal of stepsynth", path.display()))?;
-        let held: Option<String> = connection.query_row("SELECT document FROM run", [], |row| row.get(0)).optional()?;
+        let (connection, held) = read(&path).map_err(|error| {
+            let path = path.display();
+            Failure::Usage(format!("{path}: not a journal of stepsynth ({error}); move the file away or name another --out"))
+        })?;
         match &held {
             None => {
                 connection.execute("INSERT INTO run (document) VALUES (?1)", [&fingerprint.document])?;
@@ -135,6 +135,16 @@ impl Journal {
         }
         Ok(all)
     }
+}
+
+/// Opens the database and reads which run it holds, if any.
+fn read(path: &Path) -> rusqlite::Result<(Connection, Option<String>)> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.execute_batch(SCHEMA)?;
+    let held = connection.query_row("SELECT document FROM run", [], |row| row.get(0)).optional()?;
+    Ok((connection, held))
 }
 
 fn texts(row: &rusqlite::Row<'_>) -> rusqlite::Result<[String; 3]> {

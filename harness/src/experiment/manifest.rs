@@ -1,5 +1,6 @@
 //! `manifest.json`: what a run was made from.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
@@ -9,6 +10,7 @@ use super::files;
 use super::fingerprint::Fingerprint;
 use super::spec::Spec;
 use super::world::{TaskData, World};
+use crate::teacher::Sources;
 
 /// Name of the file in a run directory.
 pub const FILE: &str = "manifest.json";
@@ -22,12 +24,13 @@ pub(super) fn write<'a>(
     spec: &Spec,
     fingerprint: &Fingerprint,
     world: &dyn World,
-    tasks: impl Iterator<Item = (&'a str, &'a TaskData)>,
+    tasks: impl Iterator<Item = (&'a str, &'a TaskData, Sources)>,
+    student: &BTreeMap<String, String>,
     command: &[String],
 ) -> Result<()> {
     let mut data = serde_json::Map::new();
-    for (name, task) in tasks {
-        data.insert(name.to_owned(), json!({ "sha256": task.hash, "gold": task.report }));
+    for (name, task, teacher) in tasks {
+        data.insert(name.to_owned(), json!({ "sha256": task.hash, "task": task.spec, "gold": task.report, "teacher": teacher }));
     }
     let manifest = json!({
         "run_id": fingerprint.run_id(),
@@ -38,6 +41,7 @@ pub(super) fn write<'a>(
         "system": { "os": std::env::consts::OS, "architecture": std::env::consts::ARCH },
         "data": data,
         "prompts": world.prompts(),
+        "student_files": student,
         "command": command,
     });
     files::write_atomically(&directory.join(FILE), |out| {

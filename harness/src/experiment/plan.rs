@@ -50,4 +50,11 @@ impl Plan {
         }
         Self { cells, groups }
     }
+
+    /// The cell whose size cell `at` takes over, if it does.
+    pub fn waits_for(&self, at: usize) -> Option<usize> {
+        let cell = &self.cells[at];
+        let Some(Size::As(label)) = &cell.method.size else { return None };
+        self.cells.iter().position(|other| other.task == cell.task && other.seed == cell.seed && other.method.label() == *label)
+    }
 }

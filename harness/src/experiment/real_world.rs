@@ -1,14 +1,16 @@
 //! The world of the program: tasks from files and the laboratory, teachers and students by name.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stepsynth_datasets::load::ReadOptions;
-use stepsynth_datasets::{Protocol, Sealed, SplitOptions, TaskSpec, lab, load_splits};
+use stepsynth_datasets::{Protocol, Sealed, SplitOptions, TaskSpec, hash, lab, load_splits};
 
 use super::cell::Gold;
+use super::faults;
 use super::plan::Plan;
 use super::run::data_hash;
 use super::settings::GoldSizes;
@@ -21,6 +23,9 @@ use crate::teacher::{Recording, Simulated, Teacher};
 
 /// Test rows of a laboratory task whose spec does not say.
 const LABORATORY_TEST_ROWS: usize = 1000;
+
+/// Files of a model directory that make a student what it is.
+const STUDENT_FILES: [&str; 4] = ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt"];
 
 /// The world of one spec on one device.
 pub struct RealWorld<'a> {
@@ -86,7 +91,16 @@ impl RealWorld<'_> {
 
 impl World for RealWorld<'_> {
     fn task(&self, name: &str) -> Result<TaskData> {
-        let task = TaskSpec::find(name).map_err(bad_input)?;
+        let file = self.spec.task_files.get(name);
+        let task = match file {
+            Some(file) => TaskSpec::find(&file.to_string_lossy()).map_err(bad_input)?,
+            None => TaskSpec::find(name).map_err(bad_input)?,
+        };
+        if let Some(file) = file.filter(|_| lab::task(name).is_some()) {
+            let place = file.display();
+            return Err(Failure::usage(format!("{place}: `name`: {name} is a laboratory task; give this one another name")));
+        }
+        faults::check_task(self.spec, &task)?;
         let sizes = self.spec.gold.get(name).cloned().unwrap_or_default();
         match lab::task(name) {
             Some(world) => self.draw_laboratory(world, task, &sizes),
@@ -119,6 +133,12 @@ impl World for RealWorld<'_> {
     fn student_parameters(&self, task: &TaskData) -> Option<u64> {
         let settings = self.spec.train.get(&task.spec.name)?;
         self.origin.parameters(&task.spec, settings.max_length)
+    }
+
+    fn student_files(&self) -> Result<BTreeMap<String, String>> {
+        let Origin::Directory(directory) = &self.origin else { return Ok(BTreeMap::new()) };
+        let there = STUDENT_FILES.iter().filter(|name| directory.join(name).is_file());
+        there.map(|name| Ok(((*name).to_owned(), hash::file(&directory.join(name)).map_err(bad_input)?))).collect()
     }
 
     fn device(&self) -> String {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use stepsynth_datasets::lab;
+use stepsynth_datasets::{Kind, lab};
 
 use super::cancel::{Cancel, lock};
 use super::cell::{Backing, Trained};
@@ -18,7 +18,7 @@ use super::journal::{Finished, Journal};
 use super::run::Observer;
 use super::world::TaskData;
 use crate::failure::Failure;
-use crate::method::Row;
+use crate::method::{Row, RowFile};
 use crate::report::results::{self, ResultRow, Split};
 use crate::student::{FitJob, Fitted, Student};
 use crate::teacher::{Provenance, Teacher as _};
@@ -65,6 +65,8 @@ impl Backing for Recorder<'_> {
     }
 
     fn train(&self, round: usize, rows: &[Row], last: bool) -> Result<Trained> {
+        // Also if the training is in the journal: the rows may have been lost since.
+        self.keep_rows(rows)?;
         let text = self.journaled(&format!("train-{round}"), || self.fit(round, rows, last))?;
         let output: TrainOutput = serde_json::from_str(&text)?;
         if last {
@@ -124,7 +126,6 @@ impl Recorder<'_> {
 
     fn fit(&self, round: usize, rows: &[Row], last: bool) -> Result<(String, Vec<ResultRow>)> {
         ensure!(!rows.is_empty(), "{}: the training set of round {round} is empty", self.id);
-        self.keep_rows(rows)?;
         let train: Vec<_> = rows.iter().map(|row| row.example.clone()).collect();
         let started = Instant::now();
         let progress = |done: usize, total: usize| {
@@ -134,7 +135,7 @@ impl Recorder<'_> {
         let job = FitJob { seed: self.template.seed, train: &train, select: &self.task.gold.select, progress: &progress };
         let fitted = self.student.fit(&job)?;
         let mut measured = self.epochs(round, rows, fitted.as_ref());
-        measured.extend(self.total_variation(round, rows));
+        measured.extend(self.total_variation(round, rows).into_iter().flatten());
         let mut template = self.row(round, rows);
         template.epoch = Some(fitted.best_epoch());
         let consumed = lock(&self.state).consumed;
@@ -166,12 +167,21 @@ impl Recorder<'_> {
             results::check(row).map_err(|message| anyhow::anyhow!("{}: round {round}: {message}", self.id))?;
         }
         let output = TrainOutput { trained: Trained { mine }, rows: rows.len() };
-        Ok((serde_json::to_string(&output)?, measured))
+        let text = serde_json::to_string(&output)?;
+        // What cannot be read back must not get into the journal.
+        serde_json::from_str::<TrainOutput>(&text)
+            .with_context(|| format!("{}: round {round}: a prediction does not survive JSON", self.id))?;
+        Ok((text, measured))
     }
 
-    /// Loss and headline metric of every epoch.
+    /// Loss, share of right answers on the training rows and headline metric on the select rows of every epoch.
     fn epochs(&self, round: usize, rows: &[Row], fitted: &dyn Fitted) -> Vec<ResultRow> {
         let headline = evaluate::metric_name(self.task.spec.metric);
+        // Counted batch by batch, which no other metric is: for questions, windows with both ends right.
+        let on_train = match self.task.spec.kind {
+            Kind::Single | Kind::Pair => "accuracy",
+            Kind::Qa => "span_accuracy",
+        };
         let mut measured = Vec::new();
         for epoch in fitted.history() {
             let mut add = |split, metric: &str, value, n| {
@@ -180,7 +190,7 @@ impl Recorder<'_> {
                 measured.push(row);
             };
             add(Split::Train, "loss", epoch.train_loss, rows.len());
-            add(Split::Train, headline, epoch.train_metric, rows.len());
+            add(Split::Train, on_train, epoch.train_metric, rows.len());
             if let Some(value) = epoch.select_metric {
                 add(Split::Select, headline, value, self.task.gold.select.len());
             }
@@ -188,11 +198,19 @@ impl Recorder<'_> {
         measured
     }
 
-    /// For a laboratory task, the exact distance `TV(P_train, P_D)` of the training rows from the gold distribution.
-    fn total_variation(&self, round: usize, rows: &[Row]) -> Option<ResultRow> {
+    /// For a laboratory task, the distance `TV` between the distributions of attributes of the training rows, which is
+    /// empirical, and of gold data, which is known; and what it would be, on average, for as many rows of gold data.
+    fn total_variation(&self, round: usize, rows: &[Row]) -> Option<[ResultRow; 2]> {
         let world = lab::task(&self.task.spec.name)?;
         let value = world.tv(rows.iter().map(|row| (&row.example.input, &row.example.target)));
-        Some(ResultRow { split: Split::Train, metric: "tv".to_owned(), value, n: Some(rows.len()), ..self.row(round, rows) })
+        let row = |metric: &str, value| ResultRow {
+            split: Split::Train,
+            metric: metric.to_owned(),
+            value,
+            n: Some(rows.len()),
+            ..self.row(round, rows)
+        };
+        Some([row("tv", value), row("tv_floor", world.noise_floor(rows.len()))])
     }
 
     /// The template with what is known of `round` and its training set.
@@ -217,7 +235,9 @@ impl Recorder<'_> {
         let synthetic = || rows.iter().filter(|row| row.provenance != Provenance::None);
         for round in synthetic().map(|row| row.round).collect::<std::collections::BTreeSet<_>>() {
             let path = self.synthetic.join(format!("round-{round}.jsonl"));
-            files::write_json_lines(&path, synthetic().filter(|row| row.round == round))?;
+            let named = synthetic().filter(|row| row.round == round).map(|row| RowFile::new(row.clone(), &self.task.spec));
+            let named: Vec<RowFile> = named.collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
+            files::write_json_lines(&path, &named)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use stepsynth_datasets::Example;
 
 use super::cancel::{Cancel, lock};
@@ -13,7 +13,7 @@ use super::cell::Cell;
 use super::consumed::{Budget, Limits, Meter};
 use super::evaluate;
 use super::files;
-use super::fingerprint::Fingerprint;
+use super::fingerprint::{Fingerprint, Inputs, TaskInputs};
 use super::journal::{Journal, Resume};
 use super::manifest;
 use super::method_options::MethodKind;
@@ -24,7 +24,7 @@ use super::world::{TaskData, World};
 use crate::failure::Failure;
 use crate::report::results::{self, ResultRow, Split};
 use crate::student::Student;
-use crate::teacher::{Completion, Provenance, Request, RequestError, Teacher};
+use crate::teacher::{Completion, Provenance, Request, RequestError, Sources, Teacher};
 
 /// Told what happens in a run, from any thread.
 pub trait Observer: Sync {
@@ -69,12 +69,22 @@ pub fn run(
 ) -> Result<Vec<ResultRow>> {
     let plan = Plan::new(spec);
     let tasks = load_tasks(spec, world)?;
-    let hashes: Vec<(String, String)> = tasks.iter().map(|(name, task)| (name.clone(), task.data.hash.clone())).collect();
-    let fingerprint = Fingerprint::new(spec, &world.device(), &hashes)?;
+    let student = world.student_files()?;
+    let inputs = |task: &LoadedTask| TaskInputs {
+        spec: task.data.spec.clone(),
+        data: task.data.hash.clone(),
+        recordings: task.sources().files.into_iter().map(|file| file.sha256).collect(),
+    };
+    let inputs = Inputs {
+        tasks: tasks.iter().map(|(name, task)| (name.clone(), inputs(task))).collect(),
+        prompts: world.prompts(),
+        student: student.clone(),
+    };
+    let fingerprint = Fingerprint::new(spec, &world.device(), &inputs)?;
     let journal = Journal::open(&options.out, &fingerprint, options.resume)?;
     if !journal.resumed() || !options.out.join(manifest::FILE).exists() {
-        let data = tasks.iter().map(|(name, task)| (name.as_str(), &task.data));
-        manifest::write(&options.out, spec, &fingerprint, world, data, &options.command)?;
+        let data = tasks.iter().map(|(name, task)| (name.as_str(), &task.data, task.sources()));
+        manifest::write(&options.out, spec, &fingerprint, world, data, &student, &options.command)?;
     }
     let run = Run { spec, tasks: &tasks, method, options, cancel, observer, journal: &journal, run_id: fingerprint.run_id() };
     run.all(&plan)
@@ -86,6 +96,13 @@ struct LoadedTask {
     /// By seed.
     teachers: BTreeMap<u64, Box<dyn Teacher>>,
     student: Box<dyn Student>,
+}
+
+impl LoadedTask {
+    /// The files of the teacher, which are the same for all seeds.
+    fn sources(&self) -> Sources {
+        self.teachers.values().next().map(|teacher| teacher.sources()).unwrap_or_default()
+    }
 }
 
 fn load_tasks(spec: &Spec, world: &dyn World) -> Result<BTreeMap<String, LoadedTask>> {
@@ -269,10 +286,17 @@ impl Run<'_> {
             ))
             .into());
         }
-        match failures.as_slice() {
-            [] => Ok(()),
-            [(at, error), ..] => {
-                bail!("{} of {} cells failed, the first {}: {error:#}", failures.len(), plan.cells.len(), plan.cells[*at].id)
+        let (failed, all) = (failures.len(), plan.cells.len());
+        let broken: Vec<usize> = failures.iter().map(|(at, _)| *at).collect();
+        // A cell that waits for the size of a failed one only follows it.
+        failures.retain(|(at, _)| !plan.waits_for(*at).is_some_and(|other| broken.contains(&other)));
+        // The exit code is that of a fault of the input only if there is no other.
+        let at = failures.iter().position(|(_, error)| Failure::exit_code(error) != 2).unwrap_or(0);
+        match failures.into_iter().nth(at) {
+            None => Ok(()),
+            Some((at, error)) => {
+                let message = format!("{failed} of {all} cells failed, the first {}: {error:#}", plan.cells[at].id);
+                Err(if Failure::exit_code(&error) == 2 { Failure::usage(message) } else { anyhow::Error::msg(message) })
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::faults::{MOST_ROWS, out_of_range};
+
 /// How a student is trained: `[train]`, with overrides for one task in `[train.TASK]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -57,9 +59,13 @@ impl Default for TrainSettings {
 impl TrainSettings {
     /// The first field that cannot be used, with the reason.
     pub(super) fn fault(&self) -> Option<(&'static str, String)> {
-        let positive = [("epochs", self.epochs), ("batch_size", self.batch_size)];
-        if let Some((field, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Some((field, "is 0; use at least 1".to_owned()));
+        let ranges = [
+            ("epochs", self.epochs, 1..=100_000),
+            ("batch_size", self.batch_size, 1..=1_000_000),
+            ("patience", self.patience, 0..=100_000),
+        ];
+        if let Some(fault) = out_of_range(&ranges) {
+            return Some(fault);
         }
         if !(4..=8192).contains(&self.max_length) {
             return Some(("max_length", format!("is {}; use 4 to 8192 tokens", self.max_length)));
@@ -105,7 +111,10 @@ impl GoldSizes {
     pub(super) fn fault(&self) -> Option<(&'static str, String)> {
         [("mine", self.mine), ("select", self.select), ("test", self.test), ("train", self.train)]
             .into_iter()
-            .find(|(_, rows)| *rows == Some(0))
-            .map(|(field, _)| (field, "is 0; use at least 1, or leave it out for all rows".to_owned()))
+            .find(|(_, rows)| rows.is_some_and(|rows| !(1..=MOST_ROWS).contains(&rows)))
+            .map(|(field, rows)| {
+                let rows = rows.unwrap_or_default();
+                (field, format!("is {rows}; use 1 to {MOST_ROWS}, or leave it out for all rows"))
+            })
     }
 }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use stepsynth_datasets::Protocol;
+use stepsynth_datasets::{Protocol, TaskSpec};
 use toml::{Table, Value};
 
+use super::faults;
 use super::fields::{self, Fields};
-use super::method_options::{MethodOptions, Size};
+use super::method_options::MethodOptions;
 use super::settings::{GoldSizes, TrainSettings};
 use crate::failure::Failure;
 
@@ -43,6 +44,8 @@ pub struct Spec {
     pub name: String,
     /// Tasks, by name.
     pub tasks: Vec<String>,
+    /// The files of the tasks that were given as a file, by name.
+    pub task_files: BTreeMap<String, PathBuf>,
     /// Methods.
     pub methods: Vec<MethodOptions>,
     /// Seeds.
@@ -120,7 +123,7 @@ pub fn parse(text: &str, place: &str, overrides: &[Override]) -> Result<Spec> {
     if version != 1 {
         return Err(top.fault("version", format!("is {version}; this program reads version 1")));
     }
-    let tasks: Vec<String> = top.required("tasks", "write a list of task names, for example [\"lab-reviews\"]")?;
+    let (tasks, task_files) = named(top.required("tasks", "write a list of task names, for example [\"lab-reviews\"]")?)?;
     let methods: Vec<Value> = top.required("method", "add a `[[method]]` table, for example with kind = \"s3\"")?;
     let spec = Spec {
         version,
@@ -137,10 +140,28 @@ pub fn parse(text: &str, place: &str, overrides: &[Override]) -> Result<Spec> {
         save_models: top.optional("save_models", "write true or false")?.unwrap_or(false),
         methods: methods.into_iter().enumerate().map(|(at, value)| method(place, at, value)).collect::<Result<_>>()?,
         tasks,
+        task_files,
     };
-    check(&spec, &top)?;
+    faults::check(&spec, &top)?;
     top.finish()?;
     Ok(spec)
+}
+
+/// The names of tasks, of which some may be given as TOML files, and those files by name.
+fn named(tasks: Vec<String>) -> Result<(Vec<String>, BTreeMap<String, PathBuf>)> {
+    let mut files = BTreeMap::new();
+    let name = |task: String| {
+        let path = PathBuf::from(&task);
+        let is_file = path.extension().is_some_and(|extension| extension == "toml") || path.components().count() > 1;
+        if !is_file {
+            return Ok(task);
+        }
+        let name = TaskSpec::find(&task).map_err(|error| Failure::Usage(error.to_string()))?.name;
+        files.insert(name.clone(), path);
+        Ok(name)
+    };
+    let names = tasks.into_iter().map(name).collect::<Result<_>>()?;
+    Ok((names, files))
 }
 
 fn simulated() -> TeacherChoice {
@@ -185,72 +206,4 @@ fn per_task<T: serde::de::DeserializeOwned>(
             }
         })
         .collect()
-}
-
-/// What must hold across fields.
-fn check(spec: &Spec, top: &Fields<'_>) -> Result<()> {
-    if spec.name.is_empty() || !spec.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-        return Err(top.fault("name", format!("is \"{}\"; use letters, digits, `-`, `_` and `.`", spec.name)));
-    }
-    if spec.tasks.is_empty() {
-        return Err(top.fault("tasks", "is empty; name at least one task"));
-    }
-    if let Some(task) = repeated(&spec.tasks) {
-        return Err(top.fault("tasks", format!("names {task} twice; name each task once")));
-    }
-    if spec.methods.is_empty() {
-        return Err(top.fault("method", "is empty; add a `[[method]]` table"));
-    }
-    let labels: Vec<String> = spec.methods.iter().map(MethodOptions::label).collect();
-    if let Some(label) = repeated(&labels) {
-        return Err(top.fault("method", format!("has {label} twice; give each its own `variant`")));
-    }
-    if spec.seeds.is_empty() {
-        return Err(top.fault("seeds", "is empty; name at least one seed"));
-    }
-    if let Some(seed) = repeated(&spec.seeds) {
-        return Err(top.fault("seeds", format!("names {seed} twice; name each seed once")));
-    }
-    if let Some(seed) = spec.seeds.iter().find(|&&seed| i64::try_from(seed).is_err()) {
-        return Err(top.fault("seeds", format!("names {seed}; the largest seed is {}", i64::MAX)));
-    }
-    if spec.jobs == 0 {
-        return Err(top.fault("jobs", "is 0; use at least 1"));
-    }
-    if !["simulated", "replay"].contains(&spec.teacher.kind.as_str()) {
-        return Err(top.fault("teacher.kind", format!("is \"{}\"; this program has simulated and replay", spec.teacher.kind)));
-    }
-    for (at, method) in spec.methods.iter().enumerate() {
-        if let Some((field, message)) = method_fault(method, &spec.methods) {
-            return Err(top.fault(&format!("method.{at}.{field}"), message));
-        }
-    }
-    Ok(())
-}
-
-fn method_fault(method: &MethodOptions, all: &[MethodOptions]) -> Option<(&'static str, String)> {
-    if !method.variant.chars().all(|c| c.is_ascii_alphanumeric() || "-_+.".contains(c)) {
-        return Some(("variant", format!("is \"{}\"; use letters, digits, `-`, `_`, `+` and `.`", method.variant)));
-    }
-    if method.seed_rows == 0 {
-        return Some(("seed_rows", "is 0; use at least 1".to_owned()));
-    }
-    if method.rationales && (method.rationale_count == 0 || method.rationales_per_prompt == 0) {
-        return Some(("rationales", "is true but no rationales are asked for; set rationales = false".to_owned()));
-    }
-    match &method.size {
-        Some(Size::Rows(0)) => Some(("size", "is 0; use at least 1".to_owned())),
-        Some(Size::As(label)) => match all.iter().find(|other| other.label() == *label) {
-            None => Some(("size", format!("\"as-{label}\" names no method here; add a [[method]] {label} or write a number"))),
-            Some(other) if matches!(other.size, Some(Size::As(_))) => {
-                Some(("size", format!("\"as-{label}\" names a method whose own size depends on another; write a number")))
-            }
-            Some(_) => None,
-        },
-        _ => None,
-    }
-}
-
-fn repeated<T: PartialEq>(items: &[T]) -> Option<&T> {
-    items.iter().enumerate().find(|(at, item)| items[..*at].contains(item)).map(|(_, item)| item)
 }

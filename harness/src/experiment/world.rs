@@ -1,5 +1,7 @@
 //! What a run takes from outside: tasks with their data, teachers and students.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use serde_json::Value;
 use stepsynth_datasets::{Example, Sealed, TaskSpec};
@@ -33,6 +35,8 @@ pub trait World: Sync {
     fn student(&self, task: &TaskData) -> Result<Box<dyn Student>>;
     /// Parameters of the student for a task, if they are known before training.
     fn student_parameters(&self, task: &TaskData) -> Option<u64>;
+    /// SHA-256 (hex) of the student's files by name; none if it starts from nothing.
+    fn student_files(&self) -> Result<BTreeMap<String, String>>;
     /// Name of the device and precision.
     fn device(&self) -> String;
     /// Prompt templates in use, `id@version` to SHA-256, for the manifest.

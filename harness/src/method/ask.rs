@@ -29,7 +29,7 @@ pub(super) struct Draft {
 /// What asking gave.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Written {
-    /// At most one row per draft, in the drafts' order.
+    /// At most one row per draft that was asked for, in the drafts' order.
     pub(super) rows: Vec<Row>,
     /// `requests`, `rejected_<reason>`, `not_recorded`, `abandoned` (drafts whose every answer was rejected).
     pub(super) counts: Counts,
@@ -40,31 +40,57 @@ pub(super) fn row_id(cell: &Cell<'_>, round: usize, index: usize) -> String {
     format!("{}/{round}/{index}", cell.options.label())
 }
 
-/// Asks for every draft. A rejected answer is asked for again up to `retries` times; what is not recorded is not.
+/// Drafts beyond `wanted` that may take the place of abandoned ones, where a method is held to a size.
+pub(super) fn spare(wanted: usize) -> usize {
+    wanted / 10 + 10
+}
+
+/// Asks for the first `wanted` drafts. A rejected answer is asked for again up to `retries` times; what is not recorded is not.
+/// A draft whose every answer was rejected is replaced by the next of the drafts beyond `wanted`, as long as there are any.
 ///
 /// # Errors
 /// If the teacher cannot do such requests or a budget is used up.
-pub(super) fn write(cell: &Cell<'_>, drafts: &[Draft], numbering: &mut Numbering) -> Result<Written> {
+pub(super) fn write(cell: &Cell<'_>, drafts: &[Draft], wanted: usize, numbering: &mut Numbering) -> Result<Written> {
     let mut counts = Counts::new();
     let mut rows: Vec<Option<Row>> = vec![None; drafts.len()];
-    let mut open: Vec<usize> = (0..drafts.len()).collect();
+    let mut next = wanted.min(drafts.len());
+    let mut open: Vec<usize> = (0..next).collect();
+    while !open.is_empty() {
+        let abandoned = ask(cell, drafts, open, &mut rows, &mut counts, numbering)?;
+        count(&mut counts, "abandoned", abandoned);
+        let last = next.saturating_add(abandoned).min(drafts.len());
+        open = (next..last).collect();
+        next = last;
+    }
+    Ok(Written { rows: rows.into_iter().flatten().collect(), counts })
+}
+
+/// Asks for the drafts `open`; the number of those whose every answer was rejected.
+fn ask(
+    cell: &Cell<'_>,
+    drafts: &[Draft],
+    mut open: Vec<usize>,
+    rows: &mut [Option<Row>],
+    counts: &mut Counts,
+    numbering: &mut Numbering,
+) -> Result<usize> {
     for _ in 0..=cell.options.retries {
         let numbered = |index: &usize| {
             let draft = &drafts[*index];
             numbering.request(&cell.task.name, draft.asks, &draft.prompt, &draft.about)
         };
         let requests: Vec<Request> = open.iter().map(numbered).collect();
-        count(&mut counts, "requests", requests.len());
+        count(counts, "requests", requests.len());
         let mut rejected = Vec::new();
         for ((index, request), answer) in open.iter().zip(&requests).zip(complete(cell, &requests)?) {
             let Ok(completion) = answer else {
-                count(&mut counts, "not_recorded", 1);
+                count(counts, "not_recorded", 1);
                 continue;
             };
             match judge(cell, &drafts[*index], request, completion) {
                 Ok(row) => rows[*index] = Some(row),
                 Err(rejection) => {
-                    count(&mut counts, &format!("rejected_{}", rejection.name()), 1);
+                    count(counts, &format!("rejected_{}", rejection.name()), 1);
                     rejected.push(*index);
                 }
             }
@@ -74,8 +100,7 @@ pub(super) fn write(cell: &Cell<'_>, drafts: &[Draft], numbering: &mut Numbering
             break;
         }
     }
-    count(&mut counts, "abandoned", open.len());
-    Ok(Written { rows: rows.into_iter().flatten().collect(), counts })
+    Ok(open.len())
 }
 
 /// The teacher's answers, in order. What it has no recording for stays an error of its own.

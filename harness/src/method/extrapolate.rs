@@ -14,15 +14,22 @@ pub(super) fn start() -> Numbering {
     Numbering::default()
 }
 
-/// Asks for one row like each of the gold examples `items` (an index may occur again); a journaled step. `numbering` goes from
-/// round to round, so that an example that stays wrong is not answered with the same row again.
-pub(super) fn write(cell: &Cell<'_>, round: usize, items: &[usize], numbering: &mut Numbering) -> Result<Vec<Row>> {
+/// Asks for one row like each of the first `wanted` gold examples of `items` (an index may occur again), the rest of which take
+/// the place of abandoned ones; a journaled step. `numbering` goes from round to round, so that an example that stays wrong is
+/// not answered with the same row again.
+pub(super) fn write(
+    cell: &Cell<'_>,
+    round: usize,
+    items: &[usize],
+    wanted: usize,
+    numbering: &mut Numbering,
+) -> Result<Vec<Row>> {
     let (written, after): (Written, Numbering) = cell.step(&format!("extrapolate/{round}"), || {
         let library = Library::paper()?;
         let drafts: Result<Vec<Draft>> =
             items.iter().enumerate().map(|(index, &item)| draft(cell, &library, round, index, &cell.gold.mine[item])).collect();
         let mut after = numbering.clone();
-        let written = ask::write(cell, &drafts?, &mut after)?;
+        let written = ask::write(cell, &drafts?, wanted, &mut after)?;
         Ok((written, after))
     })?;
     *numbering = after;

@@ -4,15 +4,24 @@ use anyhow::Result;
 use rand::seq::SliceRandom;
 use stepsynth_datasets::random::generator;
 
-use super::{extrapolate, seed};
+use super::{ask, extrapolate, seed};
 use crate::experiment::cell::Cell;
+use crate::failure::Failure;
 
 pub(super) fn run(cell: &Cell<'_>) -> Result<()> {
-    let mut rows = seed::write(cell, cell.options.seed_rows, cell.options.rationales)?;
+    // The seed data are S3's, gaps and all; what they lack is made up for below.
+    let mut rows = seed::write(cell, cell.options.seed_rows, 0, cell.options.rationales)?;
     let gold = cell.gold.mine.len();
-    let additional = cell.wanted_rows()?.map_or(gold, |size| size.saturating_sub(rows.len()));
-    let wanted = cycled(cell.seed, gold, additional);
-    rows.extend(extrapolate::write(cell, 1, &wanted, &mut extrapolate::start())?);
+    let (wanted, spare) = match cell.wanted_rows()? {
+        None => (gold, 0),
+        Some(size) if size < rows.len() => {
+            let (seeds, label) = (rows.len(), cell.options.label());
+            return Err(Failure::usage(format!("{label}: {seeds} seed rows are more than its size, {size}; lower `seed_rows`")));
+        }
+        Some(size) => (size - rows.len(), ask::spare(size - rows.len())),
+    };
+    let items = cycled(cell.seed, gold, wanted + spare);
+    rows.extend(extrapolate::write(cell, 1, &items, wanted, &mut extrapolate::start())?);
     cell.train(1, &rows, true)?;
     Ok(())
 }

@@ -9,11 +9,13 @@ mod goldgen;
 mod mine;
 mod rationale;
 mod row;
+mod row_file;
 mod s3;
 mod seed;
 mod zerogen;
 
 pub use row::Row;
+pub use row_file::RowFile;
 
 use crate::experiment::cell::Cell;
 use crate::experiment::method_options::MethodKind;

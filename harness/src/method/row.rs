@@ -1,4 +1,4 @@
-//! One synthetic example with its provenance: a line of `synthetic/<task>/<method>/seed-<s>/round-<q>.jsonl`.
+//! One synthetic example with its provenance.
 
 use serde::{Deserialize, Serialize};
 use stepsynth_datasets::Example;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{extrapolate, mine, seed};
+use super::{ask, extrapolate, mine, seed};
 use crate::experiment::cell::Cell;
 use crate::experiment::method_options::Mine;
 
@@ -11,7 +11,7 @@ pub(super) fn run(cell: &Cell<'_>) -> Result<()> {
     if !options.extrapolate {
         return without_extrapolation(cell);
     }
-    let mut rows = seed::write(cell, options.seed_rows, options.rationales)?;
+    let mut rows = seed::write(cell, options.seed_rows, 0, options.rationales)?;
     let mut numbering = extrapolate::start();
     for q in 0..options.rounds {
         let student = cell.train(q, &rows, false)?;
@@ -21,7 +21,7 @@ pub(super) fn run(cell: &Cell<'_>) -> Result<()> {
             Mine::Random => mine::random(cell, q, errors.len()),
         };
         let wanted: Vec<usize> = mined.into_iter().flat_map(|item| std::iter::repeat_n(item, options.per_error)).collect();
-        rows.extend(extrapolate::write(cell, q + 1, &wanted, &mut numbering)?);
+        rows.extend(extrapolate::write(cell, q + 1, &wanted, wanted.len(), &mut numbering)?);
     }
     cell.train(options.rounds, &rows, true)?;
     Ok(())
@@ -30,7 +30,7 @@ pub(super) fn run(cell: &Cell<'_>) -> Result<()> {
 /// Table 3, second row: the same amount of data, all of it seed data.
 fn without_extrapolation(cell: &Cell<'_>) -> Result<()> {
     let size = cell.wanted_rows()?.unwrap_or(cell.options.seed_rows);
-    let rows = seed::write(cell, size, cell.options.rationales)?;
+    let rows = seed::write(cell, size, ask::spare(size), cell.options.rationales)?;
     cell.train(0, &rows, true)?;
     Ok(())
 }

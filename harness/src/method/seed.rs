@@ -13,16 +13,17 @@ use crate::prompt::{Asks, Library};
 use crate::teacher::About;
 
 /// Draws `size` times what to ask for and asks for one row each; a journaled step. The draws depend on the cell's seed and
-/// their number alone: methods of one task and seed ask for the same rows.
-pub(super) fn write(cell: &Cell<'_>, size: usize, rationales: bool) -> Result<Vec<Row>> {
+/// their number alone: methods of one task and seed ask for the same rows. `spare` more may be drawn in place of abandoned ones.
+pub(super) fn write(cell: &Cell<'_>, size: usize, spare: usize, rationales: bool) -> Result<Vec<Row>> {
     let reasons = match cell.task.kind {
         Kind::Single if rationales && size > 0 => Some(rationale::write(cell)?),
         Kind::Single | Kind::Pair | Kind::Qa => None,
     };
     let written: Written = cell.step("seed", || {
         let library = Library::paper()?;
-        let drafts: Result<Vec<Draft>> = (0..size).map(|index| draft(cell, &library, reasons.as_deref(), index)).collect();
-        ask::write(cell, &drafts?, &mut Numbering::default())
+        let drafts: Result<Vec<Draft>> =
+            (0..size.saturating_add(spare)).map(|index| draft(cell, &library, reasons.as_deref(), index)).collect();
+        ask::write(cell, &drafts?, size, &mut Numbering::default())
     })?;
     ask::record(cell, 0, &written.counts)?;
     Ok(written.rows)

@@ -248,10 +248,36 @@ fn a_run_killed_at_any_step_ends_with_the_same_rows() {
     }
 }
 
+#[test]
+fn methods_held_to_a_size_replace_what_they_abandon() {
+    // Some prompts are refused at every try of one draft.
+    let picky = Writer { junk: |request| request.prompt.len() % 2 == 1 && request.sample % 6 < 3 };
+    let retries = 2;
+    let size = Some(Size::Rows(40));
+    for kind in [MethodKind::ZeroGen, MethodKind::GoldGen] {
+        let options = MethodOptions { size: size.clone(), retries, ..options(kind) };
+        let fake = fake("rte");
+        run_with("rte", &options, &picky, &fake).unwrap();
+        let abandoned = fake.counted(0, "abandoned") + fake.counted(1, "abandoned");
+        assert!(abandoned > 0.0, "{kind:?}");
+        let rows = fake.last_rows();
+        assert_eq!(rows.len(), 40, "{kind:?}: {abandoned} abandoned");
+        assert_eq!(rows.iter().map(|row| &row.example.id).collect::<BTreeSet<_>>().len(), 40);
+    }
+    let never = Writer { junk: |_| true };
+    let fake = fake("rte");
+    let options = MethodOptions { size, retries: 0, rationales: false, ..options(MethodKind::ZeroGen) };
+    run_with("rte", &options, &never, &fake).unwrap();
+    assert_eq!((fake.last_rows().len(), fake.counted(0, "requests")), (0, 54.0), "40, then a tenth and ten more");
+    let small = MethodOptions { size: Some(Size::Rows(5)), ..self::options(MethodKind::GoldGen) };
+    let error = run_with("rte", &small, &WRITER, &self::fake("rte")).unwrap_err();
+    assert_eq!(error.to_string(), "goldgen: 12 seed rows are more than its size, 5; lower `seed_rows`");
+}
+
 fn recorded(step: Step, id: String, text: &str, context: &str, label: usize) -> Recorded {
     let input = Input::Pair { text: text.into(), text_pair: context.into() };
     let example = Example { id, input, target: Target::Label(label) };
-    Recorded { example, parent: None, round: usize::from(step == Step::Extrapolate), step }
+    Recorded { example, parent: None, round: usize::from(step == Step::Extrapolate), step, provenance: Provenance::Replayed }
 }
 
 #[test]

@@ -12,7 +12,8 @@ pub(super) fn run(cell: &Cell<'_>) -> Result<()> {
     let size = cell.wanted_rows()?.unwrap_or(cell.options.seed_rows);
     let mut additional = if cell.options.additional { recorded(cell)? } else { Vec::new() };
     additional.truncate(size);
-    let mut rows = seed::write(cell, size - additional.len(), false)?;
+    let seed_rows = size - additional.len();
+    let mut rows = seed::write(cell, seed_rows, ask::spare(seed_rows), false)?;
     rows.extend(additional);
     cell.train(0, &rows, true)?;
     Ok(())

@@ -49,7 +49,8 @@ pub const COLUMNS: [&str; 31] = [
 pub const TIMING_COLUMNS: [&str; 2] = ["wall_seconds", "peak_rss_mb"];
 
 /// Metrics that are rates, and so lie in `[0, 1]`. All others are only finite.
-const RATES: [&str; 7] = ["accuracy", "macro_f1", "exact_match", "f1", "coverage", "overlap_exact", "tv"];
+const RATES: [&str; 9] =
+    ["accuracy", "span_accuracy", "macro_f1", "exact_match", "f1", "coverage", "overlap_exact", "tv", "tv_floor"];
 
 /// The part of the gold or training data that a value was measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +93,9 @@ pub struct ResultRow {
     pub epoch: Option<usize>,
     /// Measured on.
     pub split: Split,
-    /// `accuracy`, `macro_f1`, `exact_match`, `f1`, `loss`, ...; rates in `[0, 1]`.
+    /// `accuracy`, `macro_f1`, `exact_match`, `f1`, `loss`, ...; rates in `[0, 1]`. On training rows of questions,
+    /// `span_accuracy` is the share of windows with both ends right. Of laboratory tasks, `tv` is the distance of the training
+    /// rows' empirical distribution of attributes from that of gold data, and `tv_floor` what rows of gold data would have.
     pub metric: String,
     /// The value.
     pub value: f64,

@@ -7,18 +7,9 @@ use stepsynth_datasets::Protocol;
 use super::results::{ResultRow, Split};
 use crate::teacher::Provenance;
 
-/// How a table is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// Aligned columns for a terminal.
-    Plain,
-    /// A Markdown table.
-    Markdown,
-}
-
 /// Draws the final test results of `rows`, one cell per task and metric, in % with the training-set size behind; ends with a
 /// line that says where the numbers come from. Order of tasks, metrics and methods is that of `rows`.
-pub fn draw(rows: &[ResultRow], style: Style) -> String {
+pub fn draw(rows: &[ResultRow]) -> String {
     let rows: Vec<&ResultRow> = rows.iter().filter(|row| row.split == Split::Test).collect();
     if rows.is_empty() {
         return "No test results yet.\n".to_owned();
@@ -48,7 +39,7 @@ pub fn draw(rows: &[ResultRow], style: Style) -> String {
         }
         lines.push(line);
     }
-    let mut table = lay_out(&lines, style);
+    let mut table = lay_out(&lines);
     let _ = write!(table, "\n{}\n", origin(&rows));
     table
 }
@@ -102,13 +93,9 @@ fn origin(rows: &[&ResultRow]) -> String {
     format!("{}.", parts.join("; "))
 }
 
-fn lay_out(lines: &[Vec<String>], style: Style) -> String {
+fn lay_out(lines: &[Vec<String>]) -> String {
     let widths: Vec<usize> =
         (0..lines[0].len()).map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0)).collect();
-    let (open, between, close) = match style {
-        Style::Plain => ("", "  ", ""),
-        Style::Markdown => ("| ", " | ", " |"),
-    };
     let mut out = String::new();
     for (number, line) in lines.iter().enumerate() {
         let padded: Vec<String> = line
@@ -117,18 +104,10 @@ fn lay_out(lines: &[Vec<String>], style: Style) -> String {
             .enumerate()
             .map(|(at, (text, &width))| if at == 0 { format!("{text:<width$}") } else { format!("{text:>width$}") })
             .collect();
-        let _ = writeln!(out, "{open}{}{close}", padded.join(between));
+        let _ = writeln!(out, "{}", padded.join("  "));
         if number == 0 {
-            let rules: Vec<String> = widths
-                .iter()
-                .enumerate()
-                .map(|(at, &width)| match style {
-                    Style::Plain => "-".repeat(width),
-                    Style::Markdown if at == 0 => "-".repeat(width),
-                    Style::Markdown => format!("{}:", "-".repeat(width - 1)),
-                })
-                .collect();
-            let _ = writeln!(out, "{open}{}{close}", rules.join(between));
+            let rules: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
+            let _ = writeln!(out, "{}", rules.join("  "));
         }
     }
     out

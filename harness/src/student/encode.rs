@@ -69,6 +69,7 @@ pub(super) fn label(logits: Vec<f32>) -> Prediction {
 pub(super) fn span(context: &str, windows: &[(&Window, &[f32])]) -> Result<Prediction> {
     Ok(match best_span(context, windows)? {
         Some(span) => Prediction::Span { answer: span.text, start: span.start, end: span.end, score: span.score as f32 },
-        None => Prediction::Span { answer: String::new(), start: 0, end: 0, score: f32::NEG_INFINITY },
+        // Not minus infinity, which JSON, and so the journal, has no number for.
+        None => Prediction::Span { answer: String::new(), start: 0, end: 0, score: f32::MIN },
     })
 }

@@ -12,7 +12,7 @@ use stepsynth_datasets::{Example, Input};
 
 pub use build::{Device, Origin, build, device_name};
 pub use encoder::EncoderStudent;
-pub use score::{is_right, score};
+pub use score::score;
 pub use shape::{SHAPES, Shape};
 
 /// Everything one training run depends on.
@@ -34,7 +34,8 @@ pub struct EpochRecord {
     pub epoch: usize,
     /// Mean training loss over the epoch.
     pub train_loss: f64,
-    /// The task's metric on the training rows, measured during the epoch (dropout on).
+    /// Share of the training rows answered right (questions: of their windows, both ends), measured during the epoch (dropout
+    /// on).
     pub train_metric: f64,
     /// The task's metric on `select`, if there is one.
     pub select_metric: Option<f64>,

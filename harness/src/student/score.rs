@@ -22,18 +22,6 @@ pub fn score(metric: Metric, examples: &[Example], predictions: &[Prediction]) -
     }
 }
 
-/// Whether one prediction is right: the label, or an exact match of the answer.
-pub fn is_right(example: &Example, prediction: &Prediction) -> bool {
-    match (&example.target, prediction) {
-        (Target::Label(truth), Prediction::Label { label, .. }) => truth == label,
-        (Target::Answers(answers), Prediction::Span { answer, .. }) => {
-            let accepted: Vec<&str> = answers.iter().map(|answer| answer.text.as_str()).collect();
-            metric::exact_match(answer, &accepted) == 1.0
-        }
-        _ => false,
-    }
-}
-
 fn with_labels(
     examples: &[Example],
     predictions: &[Prediction],

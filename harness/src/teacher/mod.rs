@@ -10,6 +10,7 @@ pub use replay::{Recorded, Replay};
 pub use simulated::Simulated;
 
 use serde::{Deserialize, Serialize};
+use stepsynth_datasets::load::{BadRow, FileRecord};
 use stepsynth_datasets::{Answer, Example};
 
 /// Where generated text came from; a column of every result.
@@ -129,6 +130,15 @@ pub enum RequestError {
     Budget(String),
 }
 
+/// The files that a teacher reads its answers from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sources {
+    /// The files, in the order of reading.
+    pub files: Vec<FileRecord>,
+    /// Rows of them that were left out.
+    pub bad_rows: Vec<BadRow>,
+}
+
 /// A source of text: synchronous, in batches, one result per request in the same order.
 pub trait Teacher: Send + Sync {
     /// Name for results, for example `simulated` or `replay:s3`.
@@ -141,5 +151,9 @@ pub trait Teacher: Send + Sync {
     /// The rows it reads its answers from, if it is a recording. A teacher around another one passes this on.
     fn recording(&self) -> Option<&[Recorded]> {
         None
+    }
+    /// The files it reads. A teacher around another one passes this on.
+    fn sources(&self) -> Sources {
+        Sources::default()
     }
 }

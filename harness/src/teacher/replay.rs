@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use stepsynth_datasets::{Example, Target};
 
-use super::{Completion, FinishReason, Provenance, Request, RequestError, Step, Teacher, Usage};
+use super::{Completion, FinishReason, Provenance, Request, RequestError, Sources, Step, Teacher, Usage};
 use crate::method::Row;
 
 /// A recorded row.
@@ -31,12 +31,24 @@ pub struct Recorded {
     pub round: usize,
     /// Kind of request that it answers.
     pub step: Step,
+    /// `Simulated` if the laboratory's teacher wrote it, else `Replayed`.
+    #[serde(default = "replayed")]
+    pub provenance: Provenance,
+}
+
+fn replayed() -> Provenance {
+    Provenance::Replayed
 }
 
 impl From<Row> for Recorded {
     fn from(row: Row) -> Self {
         let step = if row.round == 0 { Step::Seed } else { Step::Extrapolate };
-        Self { example: row.example, parent: row.parent, round: row.round, step }
+        // Text of the laboratory stays that, however often it is read again.
+        let provenance = match row.provenance {
+            Provenance::Simulated => Provenance::Simulated,
+            Provenance::Live | Provenance::Replayed | Provenance::None => Provenance::Replayed,
+        };
+        Self { example: row.example, parent: row.parent, round: row.round, step, provenance }
     }
 }
 
@@ -60,6 +72,7 @@ enum Wanted {
 pub struct Replay {
     name: String,
     rows: Vec<Recorded>,
+    sources: Sources,
     /// Indices into `rows`, in file order.
     index: HashMap<Key, Vec<usize>>,
 }
@@ -73,7 +86,13 @@ impl Replay {
                 index.entry(key).or_default().push(at);
             }
         }
-        Self { name: format!("replay:{stem}"), rows, index }
+        Self { name: format!("replay:{stem}"), rows, sources: Sources::default(), index }
+    }
+
+    /// The same teacher, whose rows came from these files.
+    #[must_use]
+    pub fn from_sources(self, sources: Sources) -> Self {
+        Self { sources, ..self }
     }
 
     fn row_key(row: &Recorded) -> Option<Key> {
@@ -124,7 +143,8 @@ impl Teacher for Replay {
     }
 
     fn provenance(&self) -> Provenance {
-        Provenance::Replayed
+        let simulated = self.rows.iter().any(|row| row.provenance == Provenance::Simulated);
+        if simulated { Provenance::Simulated } else { Provenance::Replayed }
     }
 
     fn complete(&self, requests: &[Request]) -> Vec<Result<Completion, RequestError>> {
@@ -142,6 +162,10 @@ impl Teacher for Replay {
 
     fn recording(&self) -> Option<&[Recorded]> {
         Some(&self.rows)
+    }
+
+    fn sources(&self) -> Sources {
+        self.sources.clone()
     }
 }
 
@@ -163,7 +187,8 @@ mod tests {
     }
 
     fn recorded(step: Step, parent: Option<&str>, example: Example) -> Recorded {
-        Recorded { example, parent: parent.map(str::to_owned), round: usize::from(step == Step::Extrapolate), step }
+        let round = usize::from(step == Step::Extrapolate);
+        Recorded { example, parent: parent.map(str::to_owned), round, step, provenance: Provenance::Replayed }
     }
 
     fn request(step: Step, sample: u64, about: About) -> Request {

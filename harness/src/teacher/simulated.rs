@@ -2,6 +2,8 @@
 //!
 //! It reads the facts of a request, not its prompt, and sees of gold data only the text that the request shows. The answer
 //! to a request is a function of the teacher's seed and the request alone.
+//!
+//! It has no tokeniser: the tokens that it reports, and that `--max-tokens` counts, are words, separated by white space.
 
 use serde::{Deserialize, Serialize};
 use stepsynth_datasets::lab::{self, Params, Wanted, World};
@@ -89,7 +91,6 @@ impl Teacher for Simulated {
         Provenance::Simulated
     }
 
-    /// Usage counts words of prompt and answer as tokens; the price is zero.
     fn complete(&self, requests: &[Request]) -> Vec<Result<Completion, RequestError>> {
         let complete = |request: &Request| {
             let text = self.answer(request)?;

@@ -222,7 +222,7 @@ fn a_failing_cell_does_not_lose_the_others() {
     let error =
         run(&spec(&[]), &broken, &fake::method, &options(folder.path(), Resume::Auto), &Cancel::default(), &Silent).unwrap_err();
     assert_eq!(Failure::exit_code(&error), 1);
-    let message = "6 of 12 cells failed, the first b-task/zerogen/seed-3: size `as-s3`: the cell of `s3` did not finish";
+    let message = "6 of 12 cells failed, the first b-task/s3/seed-3: the student is broken";
     assert_eq!(error.to_string(), message);
     assert_eq!(table(folder.path()).iter().filter(|row| row.task == "a-task" && row.metric == "macro_f1").count(), 2 * 5);
 }
