@@ -13,6 +13,7 @@ use super::fields::{self, Fields};
 use super::method_options::MethodOptions;
 use super::settings::{GoldSizes, TrainSettings};
 use crate::failure::Failure;
+use crate::student::Shape;
 
 /// Specs that come with the program, by name.
 pub const PRESETS: [(&str, &str); 3] = [
@@ -64,7 +65,8 @@ pub struct Spec {
     pub data: Option<PathBuf>,
     /// Bad rows that a task's gold files may have; they are left out and listed in the manifest.
     pub max_bad_rows: usize,
-    /// Groups of cells that run at once. Results do not depend on it.
+    /// Groups of cells that run at once; the cores are shared among them. Results do not depend on it. Default: one for each
+    /// core for the small built-in students, which cannot use more, and 1 for a model directory.
     pub jobs: usize,
     /// Whether each cell's final student is kept under `models/`.
     pub save_models: bool,
@@ -125,18 +127,19 @@ pub fn parse(text: &str, place: &str, overrides: &[Override]) -> Result<Spec> {
     }
     let (tasks, task_files) = named(top.required("tasks", "write a list of task names, for example [\"lab-reviews\"]")?)?;
     let methods: Vec<Value> = top.required("method", "add a `[[method]]` table, for example with kind = \"s3\"")?;
+    let student: String = top.optional("student", "write tiny, small or a model directory")?.unwrap_or_else(|| "tiny".to_owned());
     let spec = Spec {
         version,
         name: top.required("name", "write a short name")?,
         seeds: top.optional("seeds", "write a list of whole numbers of at least 0")?.unwrap_or_else(|| vec![0]),
         protocol: top.optional("protocol", "write \"clean\" or \"paper\"")?.unwrap_or(Protocol::Clean),
-        student: top.optional("student", "write tiny, small or a model directory")?.unwrap_or_else(|| "tiny".to_owned()),
         train: per_task(&mut top, place, "train", &tasks, TrainSettings::fault)?,
         gold: per_task(&mut top, place, "gold", &tasks, GoldSizes::fault)?,
         teacher: top.optional("teacher", "write `[teacher]` with kind = \"simulated\" or \"replay\"")?.unwrap_or_else(simulated),
         data: top.optional("data", "write a folder")?,
         max_bad_rows: top.optional("max_bad_rows", "write a whole number of at least 0")?.unwrap_or(0),
-        jobs: top.optional("jobs", "write how many groups of cells run at once")?.unwrap_or(1),
+        jobs: top.optional("jobs", "write how many groups of cells run at once")?.unwrap_or_else(|| default_jobs(&student)),
+        student,
         save_models: top.optional("save_models", "write true or false")?.unwrap_or(false),
         methods: methods.into_iter().enumerate().map(|(at, value)| method(place, at, value)).collect::<Result<_>>()?,
         tasks,
@@ -206,4 +209,11 @@ fn per_task<T: serde::de::DeserializeOwned>(
             }
         })
         .collect()
+}
+
+fn default_jobs(student: &str) -> usize {
+    if Shape::find(student).is_none() {
+        return 1;
+    }
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
