@@ -165,3 +165,18 @@ impl Teacher for Meter<'_> {
         self.inner.sources()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_limit_holds_back_only_what_costs() {
+        let budget = Budget::new(Limits { usd: Some(0.0), ..Limits::default() });
+        let spend = |usd| budget.count(Consumed { usd: Some(usd), ..Consumed::default() });
+        spend(0.0);
+        assert_eq!(budget.take(5), Ok(()));
+        spend(0.25);
+        assert_eq!(budget.take(5), Err("--max-usd 0: 0.2500 used".to_owned()));
+    }
+}

@@ -248,6 +248,7 @@ fn a_directory_holds_one_run() {
         ("train.b-task.epochs=9", "`train.b-task.epochs` was 6 and is 9"),
         ("method.s3.rounds=1", "`methods.1.rounds` was 2 and is 1"),
         ("seeds=[3]", "`seeds` was [3,1] and is [3]"),
+        ("save_models=true", "`save_models` was false and is true"),
         ("protocol=paper", "`protocol` was \"clean\" and is \"paper\""),
     ] {
         let expected = format!("{place}: holds another run: {what}; name another --out or undo the change");
