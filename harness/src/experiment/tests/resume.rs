@@ -18,6 +18,8 @@ use crate::report::results::{self, ResultRow};
 const SPEC: &str = r#"
 version = 1
 name = "fake"
+# A copy of the run directory is a moment of it only if nothing else writes at that time.
+jobs = 1
 tasks = ["b-task", "a-task"]
 seeds = [3, 1]
 [[method]]

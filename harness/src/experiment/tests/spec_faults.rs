@@ -69,7 +69,7 @@ fn faults() {
         (
             "jobs = 1",
             "job = 1",
-            "s.toml: `job`: unknown field; known are version, tasks, method, name, seeds, protocol, student, ",
+            "s.toml: `job`: unknown field; known are version, tasks, method, student, name, seeds, protocol, ",
         ),
         ("kind = \"s3\"", "kind = \"s4\"", "s.toml: `method.0`: `kind`: unknown variant `s4`, expected one of "),
         ("rounds = 2", "round = 2", "s.toml: `method.0`: unknown field `round`, expected one of "),
