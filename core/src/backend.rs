@@ -3,7 +3,7 @@
 //! The encoder, the heads and their backward passes are written once over [`Backend`]. A tensor is a dense row-major
 //! matrix `(rows, columns)`; a vector of parameters is a matrix of one row. Outputs come first and are distinct from
 //! every input (`&mut` enforces it). "Overwrites" means that old contents are ignored; "accumulates" means `+=`.
-//! Every operation checks its shapes and returns [`Error::Shape`](crate::Error::Shape) naming the argument. Results do
+//! Every operation checks its shapes and returns [`Error::Shape`] naming the argument. Results do
 //! not depend on the number of threads.
 //!
 //! Letters: `B` sequences, `N` packed tokens, `C` hidden size, `H` heads, `D = C / H`, `F` feed-forward size,

@@ -1,6 +1,6 @@
 //! The methods, each in a file that reads like the paper's algorithm box, over shared steps:
-//! [`seed`] (what to ask for at the start), [`mine`] (which gold examples to learn from), [`extrapolate`] (asking for more like
-//! them), all of which ask the teacher through [`ask`].
+//! `seed` (what to ask for at the start), `mine` (which gold examples to learn from), `extrapolate` (asking for more like
+//! them), all of which ask the teacher through `ask`.
 
 mod ask;
 mod extrapolate;
