@@ -112,7 +112,7 @@ fn worst(differences: impl Iterator<Item = f64>) -> f64 {
 fn distances<B: Backend>(backend: &B, golden: &Golden) -> Distances {
     let Golden { directory, expected, head, set } = golden;
     let (mut model, new_head) = Model::load(backend, directory, *head, 0).unwrap();
-    assert!(!new_head);
+    assert_eq!(new_head, None);
 
     let batch = backend.upload_batch(Batch::pack(&set.sequences).unwrap()).unwrap();
     let targets = match &set.targets {

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Dropouts, EncoderConfig, Family, Head};
+use super::fields::Fields;
+use super::{Dropouts, EncoderConfig, Family, Head, unsupported};
 use crate::backend::Activation;
-use crate::{Error, Result};
+use crate::{Error, Result, file};
 
 /// How a family names the fields that both have.
 pub(super) struct Names {
@@ -60,25 +61,13 @@ const DISTILBERT_EPSILON: f64 = 1e-12;
 
 /// Sizes must be stated; where a probability or flag is absent, transformers' default holds.
 pub(super) fn parse(text: &str, place: &str) -> Result<EncoderConfig> {
-    let fail = |message: String| Error::Config { place: place.to_owned(), message };
+    let fail = |message: String| Error::Config { place: place.to_owned(), message: file::printable(&message) };
     let value: Value = serde_json::from_str(text).map_err(|error| fail(format!("not valid JSON: {error}")))?;
     let Value::Object(map) = value else { return Err(fail("must be a JSON object".into())) };
     let fields = Fields { map: &map, place };
-    let family = match fields.required_text("model_type")? {
-        "distilbert" => Family::DistilBert,
-        "bert" => Family::Bert,
-        other => return Err(fail(format!("model_type {other:?} is not supported; use \"distilbert\" or \"bert\""))),
-    };
+    let family = fields.family()?;
     let names = Names::of(family);
-    match family {
-        Family::DistilBert => fields.must_be_false("sinusoidal_pos_embds")?,
-        Family::Bert => {
-            fields.must_be_false("is_decoder")?;
-            fields.must_be_false("add_cross_attention")?;
-            fields.must_be_text("position_embedding_type", "absolute")?;
-        }
-    }
-    fields.must_be_text("problem_type", "single_label_classification")?;
+    unsupported::check(&fields, family)?;
     let hidden_dropout = fields.number(names.hidden_dropout, 0.1)?;
     let config = EncoderConfig {
         family,
@@ -90,7 +79,7 @@ pub(super) fn parse(text: &str, place: &str) -> Result<EncoderConfig> {
         max_positions: fields.required_size(names.max_positions)?,
         token_types: if family == Family::Bert { fields.size("type_vocab_size", 2)? } else { 0 },
         layer_norm_epsilon: if family == Family::Bert { fields.number("layer_norm_eps", 1e-12)? } else { DISTILBERT_EPSILON },
-        activation: activation(names.activation, fields.text(names.activation, "gelu")?, place)?,
+        activation: activation(&fields, names.activation)?,
         dropouts: Dropouts {
             hidden: hidden_dropout,
             attention: fields.number(names.attention_dropout, 0.1)?,
@@ -152,15 +141,15 @@ pub(super) fn write(config: &EncoderConfig, head: Head) -> String {
     format!("{:#}\n", Value::Object(map))
 }
 
-fn activation(field: &str, name: &str, place: &str) -> Result<Activation> {
-    match name {
+fn activation(fields: &Fields<'_>, field: &str) -> Result<Activation> {
+    match fields.text(field, "gelu")? {
         "gelu" => Ok(Activation::GeluErf),
         "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
         "relu" => Ok(Activation::Relu),
-        other => Err(Error::Config {
-            place: place.to_owned(),
-            message: format!("{field} {other:?} is not supported; use \"gelu\", \"gelu_new\", \"gelu_pytorch_tanh\" or \"relu\""),
-        }),
+        other => {
+            let known = "use \"gelu\", \"gelu_new\", \"gelu_pytorch_tanh\" or \"relu\"";
+            Err(fields.fail(field, format_args!("{other:?} is not supported; {known}")))
+        }
     }
 }
 
@@ -173,91 +162,6 @@ fn activation_name(activation: Activation) -> &'static str {
     }
 }
 
-fn default_label(id: usize) -> String {
+pub(super) fn default_label(id: usize) -> String {
     format!("LABEL_{id}")
-}
-
-/// Typed access to a JSON object with errors that name the field. A null field counts as absent, as in transformers.
-struct Fields<'a> {
-    map: &'a Map<String, Value>,
-    place: &'a str,
-}
-
-impl<'a> Fields<'a> {
-    fn get(&self, field: &str) -> Option<&'a Value> {
-        self.map.get(field).filter(|value| !value.is_null())
-    }
-
-    fn fail(&self, field: &str, message: impl std::fmt::Display) -> Error {
-        Error::Config { place: self.place.to_owned(), message: format!("{field} {message}") }
-    }
-
-    fn required_text(&self, field: &str) -> Result<&'a str> {
-        let value = self.get(field).ok_or_else(|| self.fail(field, "is missing"))?;
-        value.as_str().ok_or_else(|| self.fail(field, format_args!("must be a text, is {value}")))
-    }
-
-    fn text(&self, field: &str, default: &'a str) -> Result<&'a str> {
-        if self.get(field).is_none() { Ok(default) } else { self.required_text(field) }
-    }
-
-    fn must_be_text(&self, field: &str, only: &'a str) -> Result<()> {
-        match self.text(field, only)? {
-            value if value == only => Ok(()),
-            other => Err(self.fail(field, format_args!("{other:?} is not supported; only {only:?} is"))),
-        }
-    }
-
-    fn must_be_false(&self, field: &str) -> Result<()> {
-        match self.get(field) {
-            None | Some(Value::Bool(false)) => Ok(()),
-            Some(value) => Err(self.fail(field, format_args!("{value} is not supported; only false is"))),
-        }
-    }
-
-    fn required_size(&self, field: &str) -> Result<usize> {
-        let value = self.get(field).ok_or_else(|| self.fail(field, "is missing"))?;
-        let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
-        size.ok_or_else(|| self.fail(field, format_args!("must be a whole number, is {value}")))
-    }
-
-    fn size(&self, field: &str, default: usize) -> Result<usize> {
-        if self.get(field).is_none() { Ok(default) } else { self.required_size(field) }
-    }
-
-    fn number(&self, field: &str, default: f64) -> Result<f64> {
-        let Some(value) = self.get(field) else { return Ok(default) };
-        value.as_f64().ok_or_else(|| self.fail(field, format_args!("must be a number, is {value}")))
-    }
-
-    /// Label names in order; `LABEL_0`, `LABEL_1`, ... (`num_labels`, or two) where `id2label` is absent.
-    fn labels(&self) -> Result<Vec<String>> {
-        let Some(value) = self.get("id2label") else {
-            let count = self.size("num_labels", 2)?;
-            if count > super::MAX_LABELS {
-                return Err(self.fail("num_labels", format_args!("is {count}, must be at most {}", super::MAX_LABELS)));
-            }
-            return Ok((0..count).map(default_label).collect());
-        };
-        let map = value.as_object().ok_or_else(|| self.fail("id2label", "must be an object from id to name"))?;
-        let names: Vec<String> = (0..map.len())
-            .map(|id| {
-                let name = map.get(&id.to_string()).and_then(Value::as_str);
-                name.map(str::to_owned)
-                    .ok_or_else(|| self.fail("id2label", format_args!("has no name for id {id}; ids must run from 0")))
-            })
-            .collect::<Result<_>>()?;
-        if let Some(value) = self.get("label2id") {
-            let map = value.as_object().ok_or_else(|| self.fail("label2id", "must be an object from name to id"))?;
-            for (id, name) in names.iter().enumerate() {
-                if map.get(name).and_then(Value::as_u64) != Some(id as u64) {
-                    return Err(self.fail("label2id", format_args!("does not map {name:?} to {id} as id2label does")));
-                }
-            }
-            if map.len() != names.len() {
-                return Err(self.fail("label2id", format_args!("has {} names, id2label has {}", map.len(), names.len())));
-            }
-        }
-        Ok(names)
-    }
 }

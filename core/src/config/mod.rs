@@ -1,7 +1,9 @@
 //! The shape of an encoder and of its head, read from and written to Hugging Face's `config.json`.
 
+mod fields;
 mod json;
 mod layout;
+mod unsupported;
 
 pub use layout::{Kind, ParameterSpec, parameter_layout};
 
@@ -105,6 +107,9 @@ pub struct EncoderConfig {
     pub id2label: Vec<String>,
 }
 
+/// Longest `config.json` read, in bytes: room for the names of [`MAX_LABELS`] classes.
+pub(crate) const MAX_FILE: u64 = 16 << 20;
+
 /// Largest sizes accepted: above every published model of these families, small enough that a hostile file cannot ask for
 /// an absurd allocation.
 const MAX_VOCABULARY: usize = 2_000_000;
@@ -119,13 +124,26 @@ impl EncoderConfig {
     /// Reads `config.json`; `path` is that file or the directory that holds it.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, otherwise as [`from_json`](Self::from_json).
+    /// [`Error::Config`] if there is no such file or directory, [`Error::Io`] if it cannot be read, otherwise as
+    /// [`from_json`](Self::from_json).
     pub fn load(path: &Path) -> Result<Self> {
-        let path = if path.is_dir() { path.join("config.json") } else { path.to_path_buf() };
-        Self::from_json(&file::read_text(&path)?, &path.display().to_string())
+        let fail = |message: &str| Err(Error::Config { place: path.display().to_string(), message: message.into() });
+        if !path.exists() {
+            return fail("no such file or directory; give the directory of a Hugging Face model");
+        }
+        let path = &if path.is_dir() { path.join("config.json") } else { path.to_path_buf() };
+        if !path.exists() {
+            return fail("config.json is missing; is it a Hugging Face model directory?");
+        }
+        Self::from_json(&file::read_text(path, MAX_FILE)?, &path.display().to_string())
     }
 
     /// Reads the text of a `config.json`; `place` names it in errors.
+    ///
+    /// Sizes must be stated; where a probability, flag or name is absent or null, transformers' default holds, so files of old
+    /// versions load. Fields that ask for another computation than [`EncoderConfig`] describes (relative positions, pruned
+    /// heads, quantised weights, code of the model's own, ...) are errors. `chunk_size_feed_forward` is no such field: it only
+    /// trades memory for time. Unknown fields are ignored, as in transformers.
     ///
     /// # Errors
     /// [`Error::Config`] naming the field that is missing, of the wrong type, or not supported.

@@ -78,6 +78,13 @@ fn broken_configurations_name_the_field() {
         ),
         (BERT, "\"model_type\": \"bert\"", "\"model_type\": 3", "model_type must be a text, is 3"),
         (BERT, BERT, "[]", "must be a JSON object"),
+        (
+            BERT,
+            "\"model_type\": \"bert\",",
+            "",
+            "model_type is missing; if this is an old BERT, add \"model_type\": \"bert\" to the file",
+        ),
+        (DISTILBERT, "\"model_type\": \"distilbert\",", "", "model_type is missing"),
     ];
     for (text, from, to, message) in cases {
         assert!(text.contains(from), "{from}");
@@ -86,6 +93,74 @@ fn broken_configurations_name_the_field() {
     }
     let error = EncoderConfig::from_json("{", "config.json").unwrap_err().to_string();
     assert!(error.starts_with("config.json: not valid JSON: ") && error.contains("line 1"), "{error}");
+}
+
+/// Fields, added to a configuration, that ask for another computation; and fields of published files that do not.
+#[test]
+fn fields_that_change_the_computation_are_errors() {
+    let cases = [
+        (r#""pruned_heads": {"1": [0, 2]}"#, r#"pruned_heads {"1":[0,2]} is not supported; use the model before pruning"#),
+        (
+            r#""quantization_config": {"bits": 8}"#,
+            "quantization_config is not supported; use the model's unquantised weights (f32, f16 or bf16)",
+        ),
+        (
+            r#""auto_map": {"AutoConfig": "a.B", "AutoModel": "a.C"}"#,
+            "auto_map names code of its own for AutoModel, which is not run; use a model that transformers knows",
+        ),
+        (r#""is_decoder": true"#, "is_decoder true is not supported; only false is"),
+        (r#""is_encoder_decoder": 1"#, "is_encoder_decoder 1 is not supported; only false is"),
+        (r#""relative_attention": true"#, "relative_attention true is not supported; only false is"),
+        (r#""embedding_size": 128"#, "embedding_size 128 is not supported; only the same as hidden_size is"),
+        (
+            r#""problem_type": "regression""#,
+            "problem_type \"regression\" is not supported; only \"single_label_classification\" is",
+        ),
+    ];
+    let with = |fields: &str| EncoderConfig::from_json(&BERT.replacen('{', &format!("{{{fields}, "), 1), "config.json");
+    for (field, message) in cases {
+        assert_eq!(with(field).unwrap_err().to_string(), format!("config.json: {message}"));
+    }
+    let harmless = [
+        r#""pruned_heads": {}, "is_decoder": false, "chunk_size_feed_forward": 128, "gradient_checkpointing": true"#,
+        r#""emb_size": 384, "cell": {}, "structure": [], "pre_trained": "", "training": """#,
+        r#""pooler_fc_size": 768, "pooler_type": "first_token_transform", "directionality": "bidi", "problem_type": null"#,
+        r#""torch_dtype": "float16", "dtype": "bfloat16", "tie_word_embeddings": true, "auto_map": {"AutoTokenizer": "a.B"}"#,
+    ];
+    for fields in harmless {
+        assert_eq!(with(fields).unwrap(), EncoderConfig::from_json(BERT, "config.json").unwrap());
+    }
+}
+
+/// As old versions wrote it (`uncased_L-2_H-128_A-2`), with a `model_type`.
+#[test]
+fn old_files_load_with_transformers_defaults() {
+    let text = r#"{"model_type": "bert", "attention_probs_dropout_prob": 0.1, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
+        "hidden_size": 128, "initializer_range": 0.02, "intermediate_size": 512, "max_position_embeddings": 512,
+        "num_attention_heads": 2, "num_hidden_layers": 2, "type_vocab_size": 2, "vocab_size": 30522}"#;
+    let config = EncoderConfig::from_json(text, "config.json").unwrap();
+    assert_eq!((config.hidden, config.layer_norm_epsilon, config.pad_token_id), (128, 1e-12, 0));
+    assert_eq!(config.id2label, ["LABEL_0", "LABEL_1"]);
+}
+
+#[test]
+fn missing_files_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let message = |path: &Path| EncoderConfig::load(path).unwrap_err().to_string();
+    let none = directory.path().join("none");
+    let expected = "no such file or directory; give the directory of a Hugging Face model";
+    assert_eq!(message(&none), format!("{}: {expected}", none.display()));
+    let expected = "config.json is missing; is it a Hugging Face model directory?";
+    assert_eq!(message(directory.path()), format!("{}: {expected}", directory.path().display()));
+}
+
+#[test]
+fn hostile_texts_give_one_line() {
+    let deep = "[".repeat(1 << 20);
+    for text in [deep.as_str(), "", "{\"a\": 1e999}", "{\"model_type\": \"a\\nb\\u001b[0m\"}", "\u{feff}{}"] {
+        let error = EncoderConfig::from_json(text, "config.json").unwrap_err().to_string();
+        assert!(!error.chars().any(char::is_control) && error.len() < 1100, "{error:?}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod classifier;
 mod encoder;
 mod initialise;
+mod new_head;
 mod parameters;
 mod qa;
 #[cfg(test)]
@@ -13,11 +14,12 @@ use std::path::Path;
 use crate::backend::{Backend, DeviceBatch, Real};
 use crate::config::{EncoderConfig, Head, Kind, ParameterSpec, parameter_layout};
 use crate::random::Stream;
-use crate::weights::{self, HostTensor};
+use crate::weights::{self, Checkpoint, HostTensor};
 use crate::{Error, Result};
 
 pub use encoder::DropoutSites;
 pub use initialise::Initialisation;
+pub use new_head::NewHead;
 
 /// What the batch should have answered, on the device.
 pub enum Targets<I> {
@@ -104,21 +106,28 @@ impl<B: Backend> Model<B> {
         Ok(Self { config, head, layout, parameters })
     }
 
-    /// Reads `config.json` and `model.safetensors` of a Hugging Face directory. The flag says whether the head was missing
-    /// from the file and has been initialised from `seed`.
+    /// Reads `config.json` and the weights of a Hugging Face directory, a tensor at a time. A head that the checkpoint lacks is
+    /// drawn from `seed` and reported.
     ///
     /// # Errors
-    /// As [`EncoderConfig::load`], [`weights::load`].
-    pub fn load(backend: &B, directory: &Path, head: Head, seed: u64) -> Result<(Self, bool)> {
+    /// As [`EncoderConfig::load`], [`Checkpoint::open`] and [`Checkpoint::read`], and whatever the backend reports.
+    pub fn load(backend: &B, directory: &Path, head: Head, seed: u64) -> Result<(Self, Option<NewHead>)> {
         let config = EncoderConfig::load(directory)?;
-        let loaded = weights::load(&directory.join("model.safetensors"), &config, head)?;
-        let mut model = Self::new(backend, config, head, Initialisation::Transformers, seed)?;
-        for (name, tensor) in loaded.tensors {
-            if let Some(index) = model.layout.iter().position(|spec| spec.name == name) {
-                model.parameters[index] = backend.upload(tensor.rows, tensor.columns, &scalars::<B>(&tensor.data))?;
-            }
+        let mut checkpoint = Checkpoint::open(directory, &config, head)?;
+        let layout = parameter_layout(&config, head);
+        let stream = Stream::new(seed, "initialise");
+        let mut parameters = Vec::new();
+        for (index, spec) in layout.iter().enumerate() {
+            let data = match checkpoint.read(index)? {
+                Some(tensor) => tensor.data,
+                None => Initialisation::Transformers.draw(&config, spec, stream.child(index as u64)),
+            };
+            parameters.push(backend.upload(spec.rows, spec.columns, &scalars::<B>(&data))?);
         }
-        Ok((model, loaded.new_head))
+        let missing = checkpoint.missing_head().to_vec();
+        let file = checkpoint.path().to_path_buf();
+        let new_head = (!missing.is_empty()).then_some(NewHead { file, missing, head, seed });
+        Ok((Self { config, head, layout, parameters }, new_head))
     }
 
     /// The same model with other class names.

@@ -243,11 +243,33 @@ fn save_and_load_give_the_same_logits() {
             model.save(&backend, directory.path()).unwrap();
             let (loaded, new_head) = Model::load(&backend, directory.path(), head, 0).unwrap();
             let inputs = [sequence(&[1, 2, 3]), sequence(&[7])];
-            assert!(!new_head);
+            assert_eq!(new_head, None);
             let of = |model| logits(&backend, model, &inputs, 100).unwrap();
             assert_eq!(of(&model), of(&loaded));
         }
     }
+}
+
+/// What the command line prints; the new head depends on the seed alone.
+#[test]
+fn a_missing_head_is_new_and_said_so() {
+    let backend = Reference::<f32>::new();
+    let directory = tempfile::tempdir().unwrap();
+    let model = Model::new(&backend, small_config(Family::Bert, 0.1), HEADS[1], Initialisation::Transformers, 8).unwrap();
+    model.save(&backend, directory.path()).unwrap();
+    let load = |head, seed| {
+        let (model, new_head) = Model::load(&backend, directory.path(), head, seed).unwrap();
+        (model.tensors(&backend).unwrap(), new_head.unwrap().to_string())
+    };
+    let classes = Head::Classification { labels: 2 };
+    let (tensors, line) = load(classes, 5);
+    let file = directory.path().join("model.safetensors");
+    let missing = "bert.pooler.dense.weight, bert.pooler.dense.bias, classifier.weight, classifier.bias";
+    assert_eq!(line, format!("{missing} are not in {}: a new head for 2 classes is initialised from seed 5", file.display()));
+    let encoder = tensors.len() - 4;
+    assert_eq!(tensors[..encoder], model.tensors(&backend).unwrap()[..encoder]);
+    assert_eq!(load(classes, 5).0, tensors);
+    assert_ne!(load(classes, 6).0, tensors);
 }
 
 #[test]

@@ -19,6 +19,9 @@ use crate::{Error, Result, Sequence, file};
 
 /// Tokens that every vocabulary trained here begins with, in the order of their ids.
 pub const SPECIAL_TOKENS: [&str; 5] = [PAD, UNKNOWN, CLS, SEP, "[MASK]"];
+/// Longest tokenizer file read, in bytes: far above what a vocabulary of these families needs.
+const MAX_FILE: u64 = 256 << 20;
+
 const PAD: &str = "[PAD]";
 const UNKNOWN: &str = "[UNK]";
 const CLS: &str = "[CLS]";
@@ -59,7 +62,7 @@ impl Tokenizer {
             true => path.join("vocab.txt"),
             false => path.to_path_buf(),
         };
-        let text = file::read_text(&path)?;
+        let text = file::read_text(&path, MAX_FILE)?;
         let in_file = |error: String| Error::Tokenizer(format!("{}: {error}", path.display()));
         let library = if path.extension().is_some_and(|extension| extension == "json") {
             Library::from_bytes(&text).map_err(|error| in_file(error.to_string()))?
@@ -200,7 +203,7 @@ fn lowers_case(vocabulary: &Path) -> Result<bool> {
     if !path.is_file() {
         return Ok(true);
     }
-    let text = file::read_text(&path)?;
+    let text = file::read_text(&path, MAX_FILE)?;
     let value: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| Error::Tokenizer(format!("{}: not valid JSON: {error}", path.display())))?;
     Ok(value.get("do_lower_case").and_then(serde_json::Value::as_bool).unwrap_or(true))

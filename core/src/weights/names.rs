@@ -71,10 +71,34 @@ pub(super) fn is_outside_encoder(name: &str) -> bool {
     ["pre_classifier.", "classifier.", "qa_outputs."].iter().any(|head| name.starts_with(head))
 }
 
-/// Tensors that published files carry and these models do not read: language-model heads, buffers, other heads.
-pub(super) fn is_known_extra(name: &str) -> bool {
-    const PREFIXES: [&str; 6] = ["cls.", "vocab_", "pre_classifier.", "classifier.", "qa_outputs.", "pooler."];
-    name == "embeddings.position_ids" || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+/// For which heads a tensor is ignored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unused {
+    Always,
+    Classifying,
+    Answering,
+}
+
+/// Beginnings of the names, without prefix, of tensors that published files carry and these models do not read. The module's
+/// documentation has the same table with reasons.
+const IGNORED: [(&str, Unused); 11] = [
+    ("embeddings.position_ids", Unused::Always),
+    ("embeddings.token_type_ids", Unused::Always),
+    ("cls.", Unused::Always),
+    ("vocab_transform.", Unused::Always),
+    ("vocab_layer_norm.", Unused::Always),
+    ("vocab_projector.", Unused::Always),
+    ("fit_dense", Unused::Always),
+    ("qa_outputs.", Unused::Classifying),
+    ("classifier.", Unused::Answering),
+    ("pre_classifier.", Unused::Answering),
+    ("pooler.", Unused::Answering),
+];
+
+/// Whether a tensor that was not used may be ignored.
+pub(super) fn is_ignored(head: Head, name: &str) -> bool {
+    let task = if head == Head::QuestionAnswering { Unused::Answering } else { Unused::Classifying };
+    IGNORED.iter().any(|&(beginning, unused)| name.starts_with(beginning) && (unused == Unused::Always || unused == task))
 }
 
 /// `classifier` of `classifier.bias`.

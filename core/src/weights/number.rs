@@ -1,19 +1,22 @@
 //! Stored numbers to `f32`.
 
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::Dtype;
 
-/// Appends the tensor's values to `out`, exactly; gives back the number type if it is not one of f32, f16, bf16.
-pub(super) fn decode(view: &TensorView<'_>, out: &mut Vec<f32>) -> Result<(), Dtype> {
-    let bytes = view.data();
-    match view.dtype() {
+/// Whether [`decode`] reads numbers of this type.
+pub(super) fn is_readable(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
+}
+
+/// Appends the values of whole numbers in `bytes` to `out`, exactly; nothing for a type that is not readable.
+pub(super) fn decode(dtype: Dtype, bytes: &[u8], out: &mut Vec<f32>) {
+    match dtype {
         Dtype::F32 => out.extend(bytes.as_chunks::<4>().0.iter().map(|&four| f32::from_le_bytes(four))),
         Dtype::F16 => out.extend(bytes.as_chunks::<2>().0.iter().map(|&two| half(u16::from_le_bytes(two)))),
         Dtype::BF16 => {
             out.extend(bytes.as_chunks::<2>().0.iter().map(|&two| f32::from_bits(u32::from(u16::from_le_bytes(two)) << 16)));
         }
-        other => return Err(other),
+        _ => {}
     }
-    Ok(())
 }
 
 /// IEEE 754 binary16 to binary32.
