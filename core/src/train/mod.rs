@@ -1,5 +1,6 @@
 //! Training and prediction.
 
+mod batches;
 mod best;
 mod optimizer;
 mod predict;
@@ -12,6 +13,7 @@ use crate::model::Model;
 use crate::random::Stream;
 use crate::{Error, Result, Sequence};
 
+use batches::{Batches, Batching};
 pub use best::BestEpoch;
 pub use optimizer::{AdamW, AdamWSettings};
 pub use predict::logits;
@@ -25,6 +27,9 @@ pub struct TrainSettings {
     pub epochs: usize,
     /// Sequences in a step.
     pub batch_size: usize,
+    /// Instead of `batch_size` sequences, as many as fit so many tokens go into a step, those of like length together; a
+    /// longer sequence is a step of its own. The gradient is that of the mean loss over the step's sequences either way.
+    pub batch_tokens: Option<usize>,
     /// Largest learning rate.
     pub learning_rate: f64,
     /// Steps of linear warm-up from zero.
@@ -44,6 +49,7 @@ impl Default for TrainSettings {
         Self {
             epochs: 3,
             batch_size: 32,
+            batch_tokens: None,
             learning_rate: 2e-5,
             warmup_steps: 0,
             max_gradient_norm: Some(1.0),
@@ -51,6 +57,22 @@ impl Default for TrainSettings {
             patience: None,
             seed: 0,
         }
+    }
+}
+
+impl TrainSettings {
+    /// Optimizer steps that [`train`] takes on `set` if it does not stop early. Sizes of 0, which it refuses, count as 1.
+    pub fn steps(&self, set: &TrainSet) -> usize {
+        self.batches(set).steps(self.epochs)
+    }
+
+    fn batches(&self, set: &TrainSet) -> Batches {
+        let lengths = set.sequences.iter().map(|sequence| sequence.ids.len()).collect();
+        let batching = match self.batch_tokens {
+            Some(tokens) => Batching::Tokens(tokens.max(1)),
+            None => Batching::Rows(self.batch_size.max(1)),
+        };
+        Batches::new(lengths, batching, self.seed)
     }
 }
 
@@ -115,10 +137,10 @@ pub struct TrainReport {
 
 /// Trains `model` in place.
 ///
-/// Each epoch visits every sequence once in an order drawn from `settings.seed`; the last batch may be smaller. After each
-/// epoch `evaluate` may return a metric, larger being better: the parameters of the best epoch are kept. `progress` is
-/// called after each step with (steps done, steps in all); when it returns false, training stops with
-/// [`Error::Interrupted`].
+/// Each epoch visits every sequence once in an order drawn from `settings.seed`, in batches of `settings.batch_size`
+/// sequences (the last may be smaller) or of `settings.batch_tokens` tokens. After each epoch `evaluate` may return a metric,
+/// larger being better: the parameters of the best epoch are kept. `progress` is called after each step with (steps done,
+/// steps in all); when it returns false, training stops with [`Error::Interrupted`].
 ///
 /// # Errors
 /// [`Error::Config`] for settings or targets that do not fit, [`Error::Diverged`] if the loss or the gradient stops being
@@ -133,22 +155,20 @@ pub fn train<B: Backend>(
 ) -> Result<TrainReport> {
     check(model, set, settings)?;
     let rows = set.sequences.len();
-    let total_steps = rows.div_ceil(settings.batch_size) * settings.epochs;
+    let batches = settings.batches(set);
+    let total_steps = batches.steps(settings.epochs);
     let schedule = LinearSchedule { learning_rate: settings.learning_rate, warmup_steps: settings.warmup_steps, total_steps };
     let mut optimizer = AdamW::new(backend, model, settings.adamw.clone())?;
     let mut best = BestEpoch::new(settings.patience);
     let mut report = TrainReport { epochs: Vec::new(), best_epoch: 0, tokens: 0, flops: 0.0 };
-    let order = Stream::new(settings.seed, "order");
     let dropout = Stream::new(settings.seed, "dropout");
     let mut step = 0;
     for epoch in 1..=settings.epochs {
-        let mut indices: Vec<usize> = (0..rows).collect();
-        order.child(epoch as u64).generator().shuffle(&mut indices);
         let (mut loss, mut right) = (0.0, 0);
-        for batch in indices.chunks(settings.batch_size) {
+        for batch in batches.epoch(epoch) {
             let masks = Some(dropout.child(step as u64));
             let rate = schedule.at(step);
-            let done = train_step(backend, model, &mut optimizer, set, batch, rate, settings.max_gradient_norm, masks)?;
+            let done = train_step(backend, model, &mut optimizer, set, &batch, rate, settings.max_gradient_norm, masks)?;
             loss += done.loss_sum;
             right += done.right;
             report.tokens += done.tokens;
@@ -177,8 +197,8 @@ fn check<B: Backend>(model: &Model<B>, set: &TrainSet, settings: &TrainSettings)
     if set.sequences.len() != set.targets.len() {
         return fail(format!("{} sequences but {} targets", set.sequences.len(), set.targets.len()));
     }
-    if settings.epochs == 0 || settings.batch_size == 0 {
-        return fail("epochs and batch_size must be at least 1".into());
+    if settings.epochs == 0 || settings.batch_size == 0 || settings.batch_tokens == Some(0) {
+        return fail("epochs, batch_size and batch_tokens must be at least 1".into());
     }
     if !(settings.learning_rate > 0.0 && settings.learning_rate.is_finite()) {
         return fail(format!("learning_rate is {}, must be positive", settings.learning_rate));
