@@ -1,3 +1,5 @@
 //! Fast backends of `stepsynth-core`.
 
 pub mod cpu;
+
+pub use cpu::{Isa, Precision};

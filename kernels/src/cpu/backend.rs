@@ -3,7 +3,7 @@
 use stepsynth_core::Result;
 use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceBatch, Dropout, expect_shape};
 
-use super::{Cpu, Tensor, activation, attention, dropout, elementwise, embed, linear, loss, norm, optimizer};
+use super::{Cpu, Precision, Tensor, activation, attention, dropout, elementwise, embed, linear, loss, norm, optimizer};
 
 impl Backend for Cpu {
     type Scalar = f32;
@@ -11,7 +11,10 @@ impl Backend for Cpu {
     type Indices = Vec<i32>;
 
     fn name(&self) -> String {
-        "cpu".into()
+        match self.precision() {
+            Precision::F32 => "cpu".into(),
+            Precision::Bf16 => "cpu-bf16".into(),
+        }
     }
 
     fn empty(&self, rows: usize, columns: usize) -> Result<Tensor> {

@@ -2,15 +2,10 @@
 
 use stepsynth_core::Result;
 
-use super::gemm::{View, gemm};
 use super::{Cpu, Tensor};
 
-/// Token rows in one block of the forward product or of `d_x`: enough to pay for packing the weights anew.
-const TOKEN_BLOCK: usize = 256;
-/// Rows of `d_w` in one block.
-const WEIGHT_BLOCK: usize = 32;
-/// Most blocks a product is cut into.
-const MOST_BLOCKS: usize = 32;
+/// Rows in one block of a product: enough to read the packed operand from the third-level cache at a low rate.
+const BLOCK: usize = 64;
 /// Tokens whose `d_y` is summed before it is added to `d_b`, which keeps rounding errors from growing with the batch.
 const BIAS_RUN: usize = 64;
 
@@ -20,18 +15,24 @@ pub(super) fn forward(cpu: &Cpu, y: &mut Tensor, x: &Tensor, w: &Tensor, b: &Ten
     x.expect("linear", "x", x.rows, inputs)?;
     b.expect("linear", "b", 1, outputs)?;
     y.expect("linear", "y", x.rows, outputs)?;
-    if x.rows == 0 || inputs == 0 || outputs == 0 {
-        y.data.chunks_exact_mut(outputs.max(1)).for_each(|y| y.copy_from_slice(&b.data));
+    if x.rows == 0 || outputs == 0 {
         return Ok(());
     }
-    let block = block_length(x.rows, TOKEN_BLOCK);
-    let items = y.data.chunks_mut(block * outputs).zip(x.data.chunks(block * inputs));
+    let panels = cpu.engine.pack(&cpu.workers, w.view().transposed());
+    let block = block_length(x.rows);
     cpu.workers.run(
-        items,
+        y.data.chunks_mut(block * outputs).enumerate(),
         #[inline(always)]
-        |(y, x)| {
-            y.chunks_exact_mut(outputs).for_each(|y| y.copy_from_slice(&b.data));
-            gemm(y, View::new(x, inputs), View::new(&w.data, inputs).transposed(), true);
+        |(index, y)| {
+            cpu.engine.rows(
+                y,
+                x.view(),
+                index * block,
+                &panels,
+                false,
+                #[inline(always)]
+                |_, column, sums, y| put_sums(y, sums, &b.data[column..]),
+            );
         },
     );
     Ok(())
@@ -39,8 +40,8 @@ pub(super) fn forward(cpu: &Cpu, y: &mut Tensor, x: &Tensor, w: &Tensor, b: &Ten
 
 /// One independent piece of the backward pass.
 enum Piece<'a> {
-    /// Some rows of `d_x`, and those rows of `d_y`.
-    Input { d_x: &'a mut [f32], d_y: &'a [f32] },
+    /// Rows of `d_x` from `first` on.
+    Input { d_x: &'a mut [f32], first: usize },
     /// Rows of `d_w` from `first` on, and their biases.
     Weights { d_w: &'a mut [f32], d_b: &'a mut [f32], first: usize },
 }
@@ -63,43 +64,67 @@ pub(super) fn backward(
     if let Some(d_x) = &d_x {
         d_x.expect("linear_backward", "d_x", x.rows, inputs)?;
     }
-    if inputs == 0 || outputs == 0 || x.rows == 0 {
+    if outputs == 0 || inputs == 0 || x.rows == 0 {
         if let Some(d_x) = d_x {
             d_x.data.fill(0.0);
         }
-        if outputs > 0 {
-            add_column_sums(&mut d_b.data, &d_y.data, outputs, 0);
-        }
+        add_column_sums(&mut d_b.data, &d_y.data, outputs, 0);
         return Ok(());
     }
-    let tokens = block_length(x.rows, TOKEN_BLOCK);
-    let inputs_pieces = d_x.into_iter().flat_map(|d_x| {
-        let blocks = d_x.data.chunks_mut(tokens * inputs).zip(d_y.data.chunks(tokens * outputs));
-        blocks.map(|(d_x, d_y)| Piece::Input { d_x, d_y })
-    });
-    let block = block_length(outputs, WEIGHT_BLOCK);
+    let weights = d_x.is_some().then(|| cpu.engine.pack(&cpu.workers, w.view()));
+    let tokens = cpu.engine.pack(&cpu.workers, x.view());
+    let block = block_length(x.rows);
+    let input_pieces = d_x.into_iter().flat_map(|d_x| d_x.data.chunks_mut(block * inputs).enumerate());
+    let input_pieces = input_pieces.map(|(index, d_x)| Piece::Input { d_x, first: index * block });
+    let block = block_length(outputs);
     let weight_pieces = d_w.data.chunks_mut(block * inputs).zip(d_b.data.chunks_mut(block)).enumerate();
     let weight_pieces = weight_pieces.map(|(index, (d_w, d_b))| Piece::Weights { d_w, d_b, first: index * block });
     cpu.workers.run(
-        inputs_pieces.chain(weight_pieces),
+        input_pieces.chain(weight_pieces),
         #[inline(always)]
-        |piece| match piece {
-            Piece::Input { d_x, d_y } => gemm(d_x, View::new(d_y, outputs), View::new(&w.data, inputs), false),
-            Piece::Weights { d_w, d_b, first } => {
-                let d_y_columns = View::columns(&d_y.data, outputs, first, d_b.len());
-                gemm(d_w, d_y_columns.transposed(), View::new(&x.data, inputs), true);
+        |piece| match (piece, &weights) {
+            (Piece::Input { d_x, first }, Some(weights)) => {
+                cpu.engine.rows(
+                    d_x,
+                    d_y.view(),
+                    first,
+                    weights,
+                    false,
+                    #[inline(always)]
+                    |_, _, sums, d_x| d_x.copy_from_slice(sums),
+                );
+            }
+            (Piece::Input { .. }, None) => unreachable!("weights are packed where d_x is asked for"),
+            (Piece::Weights { d_w, d_b, first }, _) => {
                 add_column_sums(d_b, &d_y.data, outputs, first);
+                cpu.engine.rows(
+                    d_w,
+                    d_y.view().transposed(),
+                    first,
+                    &tokens,
+                    true,
+                    #[inline(always)]
+                    |_, _, sums, d_w| d_w.copy_from_slice(sums),
+                );
             }
         },
     );
     Ok(())
 }
 
-/// Length of the blocks that `length` rows are cut into: about `target` rows each, an even number of blocks if several.
-fn block_length(length: usize, target: usize) -> usize {
-    let blocks = (length / target).min(MOST_BLOCKS);
+/// `y = sums + b`, for as many as `y` has.
+#[inline(always)]
+fn put_sums(y: &mut [f32], sums: &[f32], b: &[f32]) {
+    for ((y, sum), b) in y.iter_mut().zip(sums).zip(b) {
+        *y = sum + b;
+    }
+}
+
+/// Length of the blocks that `length` rows are cut into: at most about [`BLOCK`] rows each, an even number of blocks if several.
+fn block_length(length: usize) -> usize {
+    let blocks = length.div_ceil(BLOCK);
     let blocks = if blocks > 1 { blocks.next_multiple_of(2) } else { 1 };
-    length.div_ceil(blocks).next_multiple_of(8)
+    length.div_ceil(blocks)
 }
 
 /// `sums[j] += sum_n data[n, first + j]` for a row-major matrix of `stride` columns.

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use stepsynth_core::Result;
 use stepsynth_core::backend::expect_shape;
 
+use super::gemm::View;
+
 /// Buffers start on a cache line, which spares the widest loads from straddling two.
 const ALIGNMENT: usize = 64;
 /// Elements a buffer may have to skip to start on a line.
@@ -85,6 +87,10 @@ pub struct Tensor {
 impl Tensor {
     pub(super) fn shape(&self) -> (usize, usize) {
         (self.rows, self.columns)
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View::new(&self.data, self.rows, self.columns)
     }
 
     /// Checks the shape as argument `what` of operation `op`.
