@@ -2,7 +2,9 @@
 
 mod backend_cases;
 mod golden;
+mod golden_export;
 mod golden_metric;
+mod golden_minilm;
 mod golden_models;
 mod golden_tokenize;
 mod golden_weights;

@@ -1,20 +1,19 @@
 //! Text to token ids: BERT's WordPiece on top of the `tokenizers` crate.
 
+mod pipeline;
 mod question;
+mod save;
+mod settings;
 mod vocabulary;
 
 pub use question::Window;
 
 use std::path::Path;
 
-use tokenizers::decoders::wordpiece::WordPiece as Decoder;
-use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::processors::bert::BertProcessing;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
-use tokenizers::{AddedToken, Encoding, Tokenizer as Library};
+use tokenizers::{Encoding, Tokenizer as Library};
 
+use self::settings::Settings;
 use crate::{Error, Result, Sequence, file};
 
 /// Tokens that every vocabulary trained here begins with, in the order of their ids.
@@ -48,26 +47,41 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads `path`: a `tokenizer.json`, a `vocab.txt`, or a directory with one of them (the former is preferred).
     ///
-    /// A `vocab.txt` has one token a line and gets BERT's normaliser, which lowers case and strips accents unless a
-    /// `tokenizer_config.json` beside it says `"do_lower_case": false`. Truncation and padding stored in a
-    /// `tokenizer.json` are dropped: lengths are arguments here.
+    /// A `tokenizer.json` must hold BERT's pipeline: `BertNormalizer`, `BertPreTokenizer`, WordPiece with `##`, and `[CLS]`
+    /// and `[SEP]` around the texts. Truncation and padding stored in it are dropped: lengths are arguments here.
+    ///
+    /// A `vocab.txt` has one token a line. The files beside it count as in transformers: `do_lower_case`, `strip_accents`,
+    /// `tokenize_chinese_chars` and added tokens of `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`.
+    /// Without them it is lower-cased and accents are stripped.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Tokenizer`] naming the file if it is not valid or lacks
-    /// `[UNK]`, `[CLS]` or `[SEP]`.
+    /// [`Error::Io`] if the file cannot be read, [`Error::Tokenizer`] naming the file if it is not valid, not of BERT's kind,
+    /// lacks `[UNK]`, `[CLS]` or `[SEP]`, or is contradicted by a `tokenizer_config.json` beside it.
     pub fn load(path: &Path) -> Result<Self> {
         let json = path.join("tokenizer.json");
         let path = match path.is_dir() {
             true if json.is_file() => json,
-            true => path.join("vocab.txt"),
+            true if path.join("vocab.txt").is_file() => path.join("vocab.txt"),
+            true => {
+                let remedy = "is it the directory of a BERT or DistilBERT model?";
+                return Err(Error::Tokenizer(format!("{}: neither tokenizer.json nor vocab.txt; {remedy}", path.display())));
+            }
             false => path.to_path_buf(),
         };
         let text = file::read_text(&path, MAX_FILE)?;
-        let in_file = |error: String| Error::Tokenizer(format!("{}: {error}", path.display()));
+        let in_file = |error: String| Error::Tokenizer(file::printable(&format!("{}: {error}", path.display())));
+        let directory = path.parent().unwrap_or(Path::new(""));
         let library = if path.extension().is_some_and(|extension| extension == "json") {
-            Library::from_bytes(&text).map_err(|error| in_file(error.to_string()))?
+            let library = Library::from_bytes(&text).map_err(|error| in_file(error.to_string()))?;
+            pipeline::check(&library).map_err(in_file)?;
+            let settings = Settings::read(directory, false)?;
+            let contradiction = pipeline::normalizer(&library).and_then(|normalizer| settings.contradiction(normalizer));
+            if let Some(message) = contradiction {
+                return Err(in_file(message));
+            }
+            library
         } else {
-            assemble(&text, lowers_case(&path)?).map_err(in_file)?
+            pipeline::assemble(&text, &Settings::read(directory, true)?).map_err(in_file)?
         };
         Self::wrap(library).map_err(in_file)
     }
@@ -81,23 +95,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if `vocab_size` leaves no room beside [`SPECIAL_TOKENS`] or `texts` hold no word.
     pub fn train<S: AsRef<str>>(texts: impl IntoIterator<Item = S>, vocab_size: usize, min_frequency: u64) -> Result<Self> {
         let tokens = vocabulary::learn(texts, vocab_size, min_frequency)?;
-        assemble(&tokens.join("\n"), true).and_then(Self::wrap).map_err(Error::Tokenizer)
-    }
-
-    /// Writes `tokenizer.json` and `vocab.txt` into `directory`, each atomically.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or [`Error::Tokenizer`] if the ids have gaps, which `vocab.txt` cannot express.
-    pub fn save(&self, directory: &Path) -> Result<()> {
-        let mut vocabulary: Vec<(u32, String)> =
-            self.library.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect();
-        vocabulary.sort_unstable();
-        if vocabulary.len() != self.vocab_size {
-            return Err(Error::Tokenizer(format!("{} tokens for {} ids", vocabulary.len(), self.vocab_size)));
-        }
-        let lines: String = vocabulary.into_iter().map(|(_, token)| token + "\n").collect();
-        file::write_atomically(&directory.join("tokenizer.json"), self.to_json()?.as_bytes())?;
-        file::write_atomically(&directory.join("vocab.txt"), lines.as_bytes())
+        pipeline::assemble(&tokens.join("\n"), &Settings::default()).and_then(Self::wrap).map_err(Error::Tokenizer)
     }
 
     /// The contents of `tokenizer.json`.
@@ -170,43 +168,12 @@ impl Tokenizer {
         };
         id(UNKNOWN)?;
         let (cls, sep) = (id(CLS)?, id(SEP)?);
+        pipeline::settle_post_processor(&mut library, cls, sep)?;
         let largest = library.get_vocab(true).into_values().max().unwrap_or(0);
         // Ids are i32 in batches.
         i32::try_from(largest).map_err(|_| format!("token id {largest} is too large"))?;
         Ok(Self { cls: cls as i32, sep: sep as i32, vocab_size: largest as usize + 1, library })
     }
-}
-
-/// BERT's pipeline around a vocabulary of one token a line.
-fn assemble(vocabulary: &str, lower_case: bool) -> Result<Library, String> {
-    let vocabulary = WordPiece::read_bytes(vocabulary.as_bytes()).map_err(|error| error.to_string())?;
-    let model = WordPiece::builder().vocab(vocabulary).build().map_err(|error| error.to_string())?;
-    let mut library = Library::new(model);
-    library.with_normalizer(Some(BertNormalizer::new(true, true, None, lower_case)));
-    library.with_pre_tokenizer(Some(BertPreTokenizer));
-    library.with_decoder(Some(Decoder::default()));
-    let special: Vec<AddedToken> = SPECIAL_TOKENS
-        .iter()
-        .filter(|token| library.token_to_id(token).is_some())
-        .map(|&token| AddedToken::from(token, true))
-        .collect();
-    library.add_special_tokens(&special);
-    if let (Some(cls), Some(sep)) = (library.token_to_id(CLS), library.token_to_id(SEP)) {
-        library.with_post_processor(Some(BertProcessing::new((SEP.to_owned(), sep), (CLS.to_owned(), cls))));
-    }
-    Ok(library)
-}
-
-/// What `tokenizer_config.json` beside `vocab.txt` says; true without one.
-fn lowers_case(vocabulary: &Path) -> Result<bool> {
-    let path = vocabulary.with_file_name("tokenizer_config.json");
-    if !path.is_file() {
-        return Ok(true);
-    }
-    let text = file::read_text(&path, MAX_FILE)?;
-    let value: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| Error::Tokenizer(format!("{}: not valid JSON: {error}", path.display())))?;
-    Ok(value.get("do_lower_case").and_then(serde_json::Value::as_bool).unwrap_or(true))
 }
 
 fn library_error(error: tokenizers::Error) -> Error {

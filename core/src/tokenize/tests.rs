@@ -1,4 +1,7 @@
+mod files;
+
 use proptest::prelude::*;
+use tokenizers::normalizers::BertNormalizer;
 
 use super::*;
 
@@ -49,61 +52,6 @@ fn the_vocabulary_keeps_its_size() {
     }
     assert!(Tokenizer::train(TEXTS, 6, 1).is_err());
     assert!(Tokenizer::train([" \n"], 100, 1).is_err());
-}
-
-#[test]
-fn saved_tokenizers_load_back_in_both_forms() {
-    let directory = tempfile::tempdir().unwrap();
-    let tokenizer = tokenizer();
-    tokenizer.save(directory.path()).unwrap();
-    let sequence = |tokenizer: &Tokenizer| tokenizer.encode(TEXTS[2], Some(TEXTS[3]), 64, Truncation::LongestFirst).unwrap();
-    for name in ["", "tokenizer.json", "vocab.txt"] {
-        let loaded = Tokenizer::load(&directory.path().join(name)).unwrap();
-        assert_eq!(loaded.vocab_size(), tokenizer.vocab_size());
-        assert_eq!(sequence(&loaded), sequence(&tokenizer));
-        assert_eq!(loaded.to_json().unwrap(), tokenizer.to_json().unwrap(), "{name}");
-    }
-}
-
-#[test]
-fn cased_vocabularies_keep_case() {
-    let directory = tempfile::tempdir().unwrap();
-    let vocabulary = directory.path().join("vocab.txt");
-    std::fs::write(&vocabulary, "[UNK]\n[CLS]\n[SEP]\nParis\nparis\n").unwrap();
-    let encode = || Tokenizer::load(&vocabulary).unwrap().encode("Paris", None, 8, Truncation::LongestFirst).unwrap().ids;
-    assert_eq!(encode(), [1, 4, 2]);
-    std::fs::write(directory.path().join("tokenizer_config.json"), r#"{"do_lower_case": false}"#).unwrap();
-    assert_eq!(encode(), [1, 3, 2]);
-}
-
-#[test]
-fn stored_truncation_and_padding_are_dropped() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("tokenizer.json");
-    let mut json: serde_json::Value = serde_json::from_str(&tokenizer().to_json().unwrap()).unwrap();
-    json["truncation"] = serde_json::json!({"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0});
-    json["padding"] = serde_json::json!({"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
-        "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
-    std::fs::write(&path, json.to_string()).unwrap();
-    let loaded = Tokenizer::load(&path).unwrap().encode(TEXTS[0], None, 99, Truncation::LongestFirst).unwrap();
-    assert_eq!(loaded, tokenizer().encode(TEXTS[0], None, 99, Truncation::LongestFirst).unwrap());
-}
-
-#[test]
-fn broken_files_are_named() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("tokenizer.json");
-    for (text, part) in [("{", "EOF"), ("{}", "missing"), ("[1]", "")] {
-        std::fs::write(&path, text).unwrap();
-        let error = Tokenizer::load(&path).err().unwrap().to_string();
-        assert!(error.starts_with(&format!("tokenizer: {}: ", path.display())) && error.contains(part), "{error}");
-    }
-    let vocabulary = directory.path().join("vocab.txt");
-    std::fs::write(&vocabulary, "[UNK]\n[CLS]\n").unwrap();
-    let error = Tokenizer::load(&vocabulary).err().unwrap().to_string();
-    let expected = "[SEP] is not in the vocabulary; is this a BERT tokenizer?";
-    assert_eq!(error, format!("tokenizer: {}: {expected}", vocabulary.display()));
-    assert!(matches!(Tokenizer::load(&directory.path().join("none.txt")), Err(Error::Io { .. })));
 }
 
 #[test]

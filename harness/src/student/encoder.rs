@@ -219,7 +219,7 @@ impl<B: Backend> Fitted for Trained<B> {
 
     fn save(&self, directory: &Path) -> Result<()> {
         std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
-        self.reader.tokenizer.save(directory)?;
+        self.reader.tokenizer.save(directory, self.model.config())?;
         Ok(self.model.save(&self.backend, directory)?)
     }
 }
