@@ -143,7 +143,7 @@ pub(super) fn train(arguments: &TrainArguments) -> Result<()> {
 fn spec(arguments: &TrainArguments, task: &TaskSpec) -> Result<Spec> {
     let origin = Origin::parse(&arguments.model).map_err(|error| Failure::Usage(format!("{error:#}")))?;
     let whole = |value: Option<u32>| value.map(|value| toml::Value::from(i64::from(value)));
-    let precision = arguments.precision.map(|precision| toml::Value::try_from(precision)).transpose()?;
+    let precision = arguments.precision.map(toml::Value::try_from).transpose()?;
     let fields = [
         ("student", Some(arguments.model.clone().into())),
         ("train.epochs", whole(arguments.epochs)),
