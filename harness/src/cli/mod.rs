@@ -1,10 +1,18 @@
 //! The command line: one file a subcommand. Results go to stdout, everything else to stderr.
 
 mod data;
+mod directory;
 mod doctor;
+mod eval;
+mod export;
+mod gold;
+mod model_card;
+mod predict;
+mod predict_line;
 mod progress;
 mod run;
 mod task;
+mod train;
 
 use std::process::ExitCode;
 
@@ -25,6 +33,14 @@ enum Command {
     Quickstart(run::QuickstartArguments),
     /// Run the experiment of a spec, a TOML file or a preset
     Run(run::RunArguments),
+    /// Train a model for a task and write it as a Hugging Face directory
+    Train(train::TrainArguments),
+    /// Measure a trained model on rows of a task
+    Eval(eval::EvalArguments),
+    /// Predict: JSON lines on stdin, one JSON line each on stdout
+    Predict(predict::PredictArguments),
+    /// Write a trained model as a directory to publish or to open with transformers
+    Export(export::ExportArguments),
     /// Look at tasks
     #[command(subcommand)]
     Task(task::TaskCommand),
@@ -45,6 +61,10 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Quickstart(arguments) => run::quickstart(arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Train(arguments) => train::train(&arguments),
+        Command::Eval(arguments) => eval::eval(&arguments),
+        Command::Predict(arguments) => predict::predict(&arguments),
+        Command::Export(arguments) => export::export(&arguments),
         Command::Task(command) => task::task(command),
         Command::Data(command) => data::data(&command),
         Command::Doctor => doctor::doctor(),

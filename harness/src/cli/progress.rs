@@ -1,8 +1,9 @@
-//! Progress on stderr: bars on a terminal, plain lines elsewhere.
+//! Progress on stderr: bars on a terminal, plain lines elsewhere. [`Progress`] is that of a run, [`Steps`] that of one training.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -101,6 +102,36 @@ impl Observer for Progress {
                     let _ = bars.all.println(line);
                 }
             }
+        }
+    }
+}
+
+/// One bar of optimizer steps, or a line after each tenth of them.
+pub(super) struct Steps {
+    terminal: bool,
+    started: Instant,
+    bar: OnceLock<ProgressBar>,
+}
+
+impl Steps {
+    pub(super) fn new() -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), started: Instant::now(), bar: OnceLock::new() }
+    }
+
+    /// `done` of `total` steps are done.
+    pub(super) fn at(&self, done: usize, total: usize) {
+        if self.terminal {
+            let new = || ProgressBar::new(total as u64).with_style(style("{bar:30} step {pos}/{len}, {elapsed}, {eta} left"));
+            self.bar.get_or_init(new).set_position(done as u64);
+        } else if 10 * done / total > 10 * (done - 1) / total {
+            eprintln!("step {done} of {total}, {:.1} s", self.started.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Removes the bar.
+    pub(super) fn close(&self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish_and_clear();
         }
     }
 }

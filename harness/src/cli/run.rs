@@ -64,6 +64,9 @@ struct CommonArguments {
     /// Student: tiny, small or a model directory
     #[arg(long)]
     student: Option<String>,
+    /// Keep each cell's final student under models/ in the run directory
+    #[arg(long)]
+    keep_models: bool,
     /// Teacher: simulated or replay:FILE
     #[arg(long, value_parser = teacher)]
     teacher: Option<TeacherArgument>,
@@ -120,6 +123,9 @@ fn go(name: &str, arguments: CommonArguments) -> Result<()> {
     }
     if let Some(student) = arguments.student {
         set("student", student.into());
+    }
+    if arguments.keep_models {
+        set("save_models", true.into());
     }
     if let Some(teacher) = arguments.teacher {
         set("teacher.kind", teacher.kind.into());

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use stepsynth_datasets::{Example, FinalEvaluator, Kind, Metric, Sealed, TaskSpec};
 
-use crate::student::{Fitted, Prediction, score};
+use crate::student::{Predict, Prediction, score};
 
 /// Name of a metric in results.
 pub fn metric_name(metric: Metric) -> &'static str {
@@ -33,7 +33,7 @@ pub fn measure(task: &TaskSpec, examples: &[Example], predictions: &[Prediction]
 pub fn final_test(
     task: &TaskSpec,
     test: &Sealed<Vec<Example>>,
-    student: &dyn Fitted,
+    student: &dyn Predict,
 ) -> Result<(Vec<(&'static str, f64)>, usize)> {
     let examples = test.open(&FinalEvaluator::new());
     let inputs: Vec<_> = examples.iter().map(|example| example.input.clone()).collect();

@@ -68,7 +68,7 @@ pub(super) fn check(spec: &Spec, top: &Fields<'_>) -> Result<()> {
 ///
 /// # Errors
 /// [`Failure::Usage`] naming task, field, fault and remedy.
-pub(super) fn check_task(spec: &Spec, task: &TaskSpec) -> Result<()> {
+pub(crate) fn check_task(spec: &Spec, task: &TaskSpec) -> Result<()> {
     let fault = |message: String| Err(Failure::usage(format!("task {}: {message}", task.name)));
     for (at, method) in spec.methods.iter().enumerate() {
         let named = method.rationales && matches!(method.kind, MethodKind::S3 | MethodKind::GoldGen);

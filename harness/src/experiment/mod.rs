@@ -5,7 +5,7 @@ pub mod cell;
 pub mod consumed;
 pub mod estimate;
 pub mod evaluate;
-mod faults;
+pub(crate) mod faults;
 mod fields;
 pub mod files;
 pub mod fingerprint;

@@ -132,31 +132,38 @@ impl Recorder<'_> {
             self.observer.trained(self.id, round, done, total);
             !self.cancel.is_set()
         };
-        let job = FitJob { seed: self.template.seed, train: &train, select: &self.task.gold.select, progress: &progress };
+        let job = FitJob {
+            seed: self.template.seed,
+            train: &train,
+            select: &self.task.gold.select,
+            progress: &progress,
+            // Every cell of a run would say the same.
+            notice: &|_| (),
+        };
         let fitted = self.student.fit(&job)?;
-        let mut measured = self.epochs(round, rows, fitted.as_ref());
+        let mut measured = self.epochs(round, rows, &fitted);
         measured.extend(self.total_variation(round, rows).into_iter().flatten());
         let mut template = self.row(round, rows);
-        template.epoch = Some(fitted.best_epoch());
+        template.epoch = Some(fitted.best_epoch);
         let consumed = lock(&self.state).consumed;
         template.requests = Some(consumed.requests);
         template.prompt_tokens = consumed.prompt_tokens;
         template.completion_tokens = consumed.completion_tokens;
         template.usd = consumed.usd;
-        template.train_tokens = Some(fitted.cost().train_tokens);
-        template.train_flops = Some(fitted.cost().train_flops);
+        template.train_tokens = Some(fitted.cost.train_tokens);
+        template.train_flops = Some(fitted.cost.train_flops);
         let mut mine = Vec::new();
         let (split, measures, n) = if last {
-            let (measures, n) = evaluate::final_test(&self.task.spec, &self.task.test, fitted.as_ref())?;
+            let (measures, n) = evaluate::final_test(&self.task.spec, &self.task.test, &*fitted.model)?;
             (Split::Test, measures, n)
         } else {
             let examples = &self.task.gold.mine;
             let inputs: Vec<_> = examples.iter().map(|example| example.input.clone()).collect();
-            mine = fitted.predict(&inputs)?;
+            mine = fitted.model.predict(&inputs)?;
             (Split::Mine, evaluate::measure(&self.task.spec, examples, &mine)?, examples.len())
         };
         if let Some(directory) = self.model.as_deref().filter(|_| last) {
-            fitted.save(directory)?;
+            fitted.model.save(directory)?;
         }
         template.wall_seconds = Some(started.elapsed().as_secs_f64());
         template.peak_rss_mb = peak_rss_mb();
@@ -175,7 +182,7 @@ impl Recorder<'_> {
     }
 
     /// Loss, share of right answers on the training rows and headline metric on the select rows of every epoch.
-    fn epochs(&self, round: usize, rows: &[Row], fitted: &dyn Fitted) -> Vec<ResultRow> {
+    fn epochs(&self, round: usize, rows: &[Row], fitted: &Fitted) -> Vec<ResultRow> {
         let headline = evaluate::metric_name(self.task.spec.metric);
         // Counted batch by batch, which no other metric is: for questions, windows with both ends right.
         let on_train = match self.task.spec.kind {
@@ -183,7 +190,7 @@ impl Recorder<'_> {
             Kind::Qa => "span_accuracy",
         };
         let mut measured = Vec::new();
-        for epoch in fitted.history() {
+        for epoch in &fitted.history {
             let mut add = |split, metric: &str, value, n| {
                 let epoch = Some(epoch.epoch);
                 let row = ResultRow { epoch, split, metric: metric.to_owned(), value, n: Some(n), ..self.row(round, rows) };

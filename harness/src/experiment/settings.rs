@@ -12,6 +12,12 @@ pub struct TrainSettings {
     pub epochs: usize,
     /// Sequences in an optimizer step.
     pub batch_size: usize,
+    /// Where it is set, a step takes as many sequences as fit so many tokens, and `batch_size` is not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_tokens: Option<usize>,
+    /// Numbers that the matrix products of training are computed in.
+    #[serde(skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// Peak learning rate of AdamW.
     pub learning_rate: f64,
     /// Decoupled weight decay.
@@ -26,6 +32,36 @@ pub struct TrainSettings {
     pub max_grad_norm: f64,
     /// Training ends after this many epochs without a better `select` metric; 0 = never early.
     pub patience: usize,
+}
+
+/// Numbers to compute in; parameters and sums are `f32` in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of `f32`: faster where the machine has instructions for them.
+    Bf16,
+}
+
+impl Precision {
+    /// Left out of specs then, so that runs made before there was a choice keep their fingerprint.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(format!("`{name}` is not a precision; use `f32` or `bf16`")),
+        }
+    }
 }
 
 /// Length of the warm-up: a number of optimizer steps, or below 1 a share of all of them.
@@ -45,6 +81,8 @@ impl Default for TrainSettings {
         Self {
             epochs: 6,
             batch_size: 16,
+            batch_tokens: None,
+            precision: Precision::F32,
             learning_rate: 5e-4,
             weight_decay: 0.01,
             warmup: Warmup(0.0),
@@ -62,6 +100,7 @@ impl TrainSettings {
         let ranges = [
             ("epochs", self.epochs, 1..=100_000),
             ("batch_size", self.batch_size, 1..=1_000_000),
+            ("batch_tokens", self.batch_tokens.unwrap_or(1), 1..=10_000_000),
             ("patience", self.patience, 0..=100_000),
         ];
         if let Some(fault) = out_of_range(&ranges) {
@@ -116,5 +155,33 @@ impl GoldSizes {
                 let rows = rows.unwrap_or_default();
                 (field, format!("is {rows}; use 1 to {MOST_ROWS}, or leave it out for all rows"))
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A field that is not set is not written, so it is not in the fingerprint of a run either.
+    #[test]
+    fn new_fields_change_no_fingerprint_unless_they_are_set() {
+        let written = |settings: &TrainSettings| serde_json::to_value(settings).unwrap().as_object().unwrap().clone();
+        let plain = written(&TrainSettings::default());
+        let fields = [
+            "batch_size",
+            "epochs",
+            "learning_rate",
+            "max_grad_norm",
+            "max_length",
+            "patience",
+            "stride",
+            "warmup",
+            "weight_decay",
+        ];
+        assert_eq!(plain.keys().collect::<Vec<_>>(), fields);
+        let set = TrainSettings { batch_tokens: Some(512), precision: Precision::Bf16, ..TrainSettings::default() };
+        assert_eq!((&written(&set)["batch_tokens"], &written(&set)["precision"]), (&512.into(), &"bf16".into()));
+        assert_eq!(serde_json::from_value::<TrainSettings>(written(&set).into()).unwrap(), set);
+        assert_eq!(serde_json::from_value::<TrainSettings>(plain.into()).unwrap(), TrainSettings::default());
     }
 }

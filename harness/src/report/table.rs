@@ -93,7 +93,8 @@ fn origin(rows: &[&ResultRow]) -> String {
     format!("{}.", parts.join("; "))
 }
 
-fn lay_out(lines: &[Vec<String>]) -> String {
+/// Lines of cells, the first of them the heading, as text in columns; the first column is names, the others are numbers.
+pub fn lay_out(lines: &[Vec<String>]) -> String {
     let widths: Vec<usize> =
         (0..lines[0].len()).map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0)).collect();
     let mut out = String::new();

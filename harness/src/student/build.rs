@@ -13,7 +13,7 @@ use stepsynth_datasets::{Kind, TaskSpec};
 use stepsynth_kernels::cpu::Cpu;
 
 use super::{EncoderStudent, SHAPES, Shape, Student};
-use crate::experiment::settings::TrainSettings;
+use crate::experiment::settings::{Precision, TrainSettings};
 use crate::failure::Failure;
 
 /// Where students run: `--device`.
@@ -70,6 +70,14 @@ impl Origin {
         bail!("student: `{name}` is neither a built-in student ({names}) nor a directory with a config.json");
     }
 
+    /// Longest sequence that the model reads; `None` if that is not fixed, or cannot be found out.
+    pub fn max_positions(&self) -> Option<usize> {
+        match self {
+            Self::Scratch(_) => None,
+            Self::Directory(directory) => Some(EncoderConfig::load(directory).ok()?.max_positions),
+        }
+    }
+
     /// Parameters of the model for `task`, as far as they are known before the vocabulary is: a scratch student is counted
     /// with its largest vocabulary.
     pub fn parameters(&self, task: &TaskSpec, max_length: usize) -> Option<u64> {
@@ -102,23 +110,42 @@ pub fn build(
     settings: &TrainSettings,
 ) -> Result<Box<dyn Student>> {
     if let Origin::Directory(directory) = &origin {
-        check_directory(directory, settings)?;
+        check_directory(directory, "`train.max_length`", settings.max_length)?;
     }
     let (task, settings) = (task.clone(), settings.clone());
     Ok(match device {
-        Device::Auto | Device::Cpu => Box::new(EncoderStudent::new(Arc::new(Cpu::new(threads)?), origin, task, settings)),
-        Device::Reference => Box::new(EncoderStudent::new(Arc::new(Reference::<f32>::new()), origin, task, settings)),
+        Device::Auto | Device::Cpu => {
+            Box::new(EncoderStudent::new(Arc::new(cpu(threads, settings.precision)?), origin, task, settings))
+        }
+        Device::Reference => Box::new(EncoderStudent::new(Arc::new(reference(settings.precision)?), origin, task, settings)),
     })
 }
 
-/// Finds before anything is paid for what would end the first training step.
-fn check_directory(directory: &Path, settings: &TrainSettings) -> Result<()> {
+/// The fast CPU backend.
+pub(super) fn cpu(threads: usize, precision: Precision) -> Result<Cpu> {
+    match precision {
+        Precision::F32 => Ok(Cpu::new(threads)?),
+        Precision::Bf16 => Err(Failure::usage("precision bf16 is not in this build; use f32")),
+    }
+}
+
+/// The reference backend.
+pub(super) fn reference(precision: Precision) -> Result<Reference<f32>> {
+    match precision {
+        Precision::F32 => Ok(Reference::new()),
+        Precision::Bf16 => Err(Failure::usage("device reference computes in f32 alone; leave precision at f32")),
+    }
+}
+
+/// Finds before anything is paid for what would end the first step with a model directory. `setting` names the length in
+/// messages.
+pub(super) fn check_directory(directory: &Path, setting: &str, max_length: usize) -> Result<()> {
     let usage = |message: String| Failure::usage(format!("student {}: {message}", directory.display()));
     let config = EncoderConfig::load(directory).map_err(|error| usage(error.to_string()))?;
     let tokenizer = Tokenizer::load(directory).map_err(|error| usage(error.to_string()))?;
-    if settings.max_length > config.max_positions {
-        let (wanted, most) = (settings.max_length, config.max_positions);
-        return Err(usage(format!("`train.max_length` is {wanted}, the model reads at most {most} tokens; use {most} or less")));
+    if max_length > config.max_positions {
+        let most = config.max_positions;
+        return Err(usage(format!("{setting} is {max_length}, the model reads at most {most} tokens; use {most} or less")));
     }
     if tokenizer.vocab_size() > config.vocab_size {
         let (tokens, rows) = (tokenizer.vocab_size(), config.vocab_size);

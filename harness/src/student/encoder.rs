@@ -8,16 +8,14 @@ use stepsynth_core::backend::Backend;
 use stepsynth_core::config::Head;
 use stepsynth_core::model::{Initialisation, Model};
 use stepsynth_core::tokenize::Tokenizer;
-use stepsynth_core::train::{AdamWSettings, TrainSettings as CoreSettings, logits, train};
+use stepsynth_core::train::{AdamWSettings, TrainSet, TrainSettings as CoreSettings, train};
 use stepsynth_datasets::{Input, Kind, TaskSpec};
 
 use super::build::{Origin, head};
 use super::encode::{self, Lengths};
-use super::{EpochRecord, FitCost, FitJob, Fitted, Prediction, Student, score};
+use super::reader::{Learned, Reader};
+use super::{EpochRecord, FitCost, FitJob, Fitted, Student, score};
 use crate::experiment::settings::TrainSettings;
-
-/// Tokens of an inference batch: enough to keep the matrix products busy, small enough to stay in cache.
-const INFERENCE_TOKENS: usize = 2048;
 
 /// A word seen once tells little; pieces of it are learned instead.
 const MIN_WORD_FREQUENCY: u64 = 2;
@@ -59,33 +57,37 @@ impl<B: Backend> EncoderStudent<B> {
             }
             Origin::Directory(directory) => {
                 let tokenizer = Tokenizer::load(directory)?;
-                let (model, _) = Model::load(&*self.backend, directory, self.head(), job.seed)?;
+                let (model, new_head) = Model::load(&*self.backend, directory, self.head(), job.seed)?;
+                if let Some(new_head) = new_head {
+                    (job.notice)(&new_head.to_string());
+                }
                 Ok((tokenizer, model.with_labels(labels)))
             }
         }
     }
 
-    fn core_settings(&self, seed: u64, steps: usize) -> CoreSettings {
+    fn core_settings(&self, seed: u64, set: &TrainSet) -> CoreSettings {
         let settings = &self.settings;
-        CoreSettings {
+        let core = CoreSettings {
             epochs: settings.epochs,
             batch_size: settings.batch_size,
+            batch_tokens: settings.batch_tokens,
             learning_rate: settings.learning_rate,
-            warmup_steps: settings.warmup.steps(steps),
+            warmup_steps: 0,
             max_gradient_norm: (settings.max_grad_norm > 0.0).then_some(settings.max_grad_norm),
             adamw: AdamWSettings { weight_decay: settings.weight_decay, ..Default::default() },
             patience: (settings.patience > 0).then_some(settings.patience),
             seed,
-        }
+        };
+        CoreSettings { warmup_steps: settings.warmup.steps(core.steps(set)), ..core }
     }
 }
 
 impl<B: Backend + 'static> Student for EncoderStudent<B> {
-    fn fit(&self, job: &FitJob<'_>) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, job: &FitJob<'_>) -> Result<Fitted> {
         let (tokenizer, mut model) = self.fresh(job).with_context(|| format!("preparing a student for `{}`", self.task.name))?;
         let set = encode::train_set(&tokenizer, self.lengths(), job.train)?;
-        let steps = set.sequences.len().div_ceil(self.settings.batch_size) * self.settings.epochs;
-        let reader = Reader { tokenizer, kind: self.task.kind, lengths: self.lengths() };
+        let reader = Reader { tokenizer, head: self.head(), lengths: self.lengths() };
         let inputs: Vec<Input> = job.select.iter().map(|example| example.input.clone()).collect();
         let prepared = reader.prepare(&inputs)?;
         let evaluate = |model: &Model<B>| {
@@ -101,7 +103,7 @@ impl<B: Backend + 'static> Student for EncoderStudent<B> {
             &*self.backend,
             &mut model,
             &set,
-            &self.core_settings(job.seed, steps),
+            &self.core_settings(job.seed, &set),
             |model| {
                 evaluate(model).map_err(|error| {
                     let message = format!("{error:#}");
@@ -126,100 +128,11 @@ impl<B: Backend + 'static> Student for EncoderStudent<B> {
             })
             .collect();
         let cost = FitCost { train_tokens: report.tokens, train_flops: report.flops };
-        Ok(Box::new(Trained { backend: self.backend.clone(), model, reader, history, best_epoch: report.best_epoch, cost }))
+        let model = Box::new(Learned { backend: self.backend.clone(), model, reader });
+        Ok(Fitted { model, history, best_epoch: report.best_epoch, cost })
     }
 
     fn device(&self) -> String {
         self.backend.name()
-    }
-}
-
-/// Turns inputs into sequences and logits into predictions.
-struct Reader {
-    tokenizer: Tokenizer,
-    kind: Kind,
-    lengths: Lengths,
-}
-
-/// Tokenised inputs.
-enum Prepared {
-    Sequences(Vec<stepsynth_core::Sequence>),
-    Windows(Vec<Vec<stepsynth_core::tokenize::Window>>),
-}
-
-impl Reader {
-    fn prepare(&self, inputs: &[Input]) -> Result<Prepared> {
-        Ok(match self.kind {
-            Kind::Single | Kind::Pair => {
-                let sequences = inputs.iter().map(|input| encode::sequence(&self.tokenizer, self.lengths, input));
-                Prepared::Sequences(sequences.collect::<Result<_>>()?)
-            }
-            Kind::Qa => {
-                let windows = inputs.iter().map(|input| encode::windows(&self.tokenizer, self.lengths, input));
-                Prepared::Windows(windows.collect::<Result<_>>()?)
-            }
-        })
-    }
-
-    fn predict<B: Backend>(
-        &self,
-        backend: &B,
-        model: &Model<B>,
-        inputs: &[Input],
-        prepared: &Prepared,
-    ) -> Result<Vec<Prediction>> {
-        match prepared {
-            Prepared::Sequences(sequences) => {
-                let all = logits(backend, model, sequences, INFERENCE_TOKENS)?;
-                Ok(all.into_iter().map(encode::label).collect())
-            }
-            Prepared::Windows(windows) => {
-                let sequences: Vec<_> = windows.iter().flatten().map(|window| window.sequence.clone()).collect();
-                let all = logits(backend, model, &sequences, INFERENCE_TOKENS)?;
-                let mut rest = all.as_slice();
-                let mut predictions = Vec::with_capacity(inputs.len());
-                for (input, windows) in inputs.iter().zip(windows) {
-                    let (mine, later) = rest.split_at(windows.len());
-                    rest = later;
-                    let scored: Vec<_> = windows.iter().zip(mine.iter().map(Vec::as_slice)).collect();
-                    predictions.push(encode::span(input.context().unwrap_or_default(), &scored)?);
-                }
-                Ok(predictions)
-            }
-        }
-    }
-}
-
-/// A trained student.
-struct Trained<B: Backend> {
-    backend: Arc<B>,
-    model: Model<B>,
-    reader: Reader,
-    history: Vec<EpochRecord>,
-    best_epoch: usize,
-    cost: FitCost,
-}
-
-impl<B: Backend> Fitted for Trained<B> {
-    fn predict(&self, inputs: &[Input]) -> Result<Vec<Prediction>> {
-        self.reader.predict(&*self.backend, &self.model, inputs, &self.reader.prepare(inputs)?)
-    }
-
-    fn history(&self) -> &[EpochRecord] {
-        &self.history
-    }
-
-    fn best_epoch(&self) -> usize {
-        self.best_epoch
-    }
-
-    fn cost(&self) -> FitCost {
-        self.cost
-    }
-
-    fn save(&self, directory: &Path) -> Result<()> {
-        std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
-        self.reader.tokenizer.save(directory, self.model.config())?;
-        Ok(self.model.save(&self.backend, directory)?)
     }
 }

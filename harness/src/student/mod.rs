@@ -3,8 +3,11 @@
 mod build;
 mod encode;
 mod encoder;
+mod reader;
+mod saved;
 mod score;
 mod shape;
+mod training;
 
 use std::path::Path;
 
@@ -12,8 +15,10 @@ use stepsynth_datasets::{Example, Input};
 
 pub use build::{Device, Origin, build, device_name};
 pub use encoder::EncoderStudent;
+pub use saved::{Saved, open};
 pub use score::score;
 pub use shape::{SHAPES, Shape};
+pub use training::{TrainedOn, TrainingRecord};
 
 /// Everything one training run depends on.
 pub struct FitJob<'a> {
@@ -25,6 +30,8 @@ pub struct FitJob<'a> {
     pub select: &'a [Example],
     /// Called after every optimizer step with (steps done, steps in all); returning false interrupts.
     pub progress: &'a (dyn Fn(usize, usize) -> bool + Sync),
+    /// Told, in a line each, what else a user should know before training begins.
+    pub notice: &'a dyn Fn(&str),
 }
 
 /// What one epoch gave.
@@ -80,21 +87,28 @@ pub trait Student: Send + Sync {
     ///
     /// # Errors
     /// `stepsynth_core::Error::Interrupted` (downcast from `anyhow::Error`) if `progress` returned false.
-    fn fit(&self, job: &FitJob<'_>) -> anyhow::Result<Box<dyn Fitted>>;
+    fn fit(&self, job: &FitJob<'_>) -> anyhow::Result<Fitted>;
     /// Name of the device and precision, for results.
     fn device(&self) -> String;
 }
 
 /// A trained student.
-pub trait Fitted: Send {
+pub trait Predict: Send {
     /// Predicts every input, in order.
     fn predict(&self, inputs: &[Input]) -> anyhow::Result<Vec<Prediction>>;
-    /// One record per epoch trained.
-    fn history(&self) -> &[EpochRecord];
-    /// Epoch whose weights were kept.
-    fn best_epoch(&self) -> usize;
-    /// What training consumed.
-    fn cost(&self) -> FitCost;
-    /// Writes a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`), atomically.
+    /// Writes a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`, `vocab.txt`), each file
+    /// atomically.
     fn save(&self, directory: &Path) -> anyhow::Result<()>;
+}
+
+/// What training gave.
+pub struct Fitted {
+    /// The student of the best epoch.
+    pub model: Box<dyn Predict>,
+    /// One record per epoch trained.
+    pub history: Vec<EpochRecord>,
+    /// Epoch whose weights were kept.
+    pub best_epoch: usize,
+    /// What training consumed.
+    pub cost: FitCost,
 }

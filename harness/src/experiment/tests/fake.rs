@@ -13,7 +13,7 @@ use crate::experiment::method_options::MethodKind;
 use crate::experiment::run::data_hash;
 use crate::experiment::world::{TaskData, World};
 use crate::method::Row;
-use crate::student::{EpochRecord, FitCost, FitJob, Fitted, Prediction, Student};
+use crate::student::{EpochRecord, FitCost, FitJob, Fitted, Predict, Prediction, Student};
 use crate::teacher::{About, Completion, FinishReason, Provenance, Request, RequestError, Step, Teacher, Usage};
 
 /// The world; counts what was really done.
@@ -101,11 +101,10 @@ struct Rememberer {
 struct Remembered {
     rows: usize,
     seed: u64,
-    history: Vec<EpochRecord>,
 }
 
 impl Student for Rememberer {
-    fn fit(&self, job: &FitJob<'_>) -> Result<Box<dyn Fitted>> {
+    fn fit(&self, job: &FitJob<'_>) -> Result<Fitted> {
         if self.broken {
             bail!("the student is broken");
         }
@@ -119,7 +118,12 @@ impl Student for Rememberer {
             train_metric: 0.5,
             select_metric: Some(1.0 / 3.0),
         };
-        Ok(Box::new(Remembered { rows: job.train.len(), seed: job.seed, history: vec![epoch(1), epoch(2)] }))
+        Ok(Fitted {
+            model: Box::new(Remembered { rows: job.train.len(), seed: job.seed }),
+            history: vec![epoch(1), epoch(2)],
+            best_epoch: 2,
+            cost: FitCost { train_tokens: 7 * job.train.len() as u64, train_flops: 1e6 / 3.0 },
+        })
     }
 
     fn device(&self) -> String {
@@ -127,22 +131,10 @@ impl Student for Rememberer {
     }
 }
 
-impl Fitted for Remembered {
+impl Predict for Remembered {
     fn predict(&self, inputs: &[Input]) -> Result<Vec<Prediction>> {
         let label = |at: usize| (at * (self.rows + self.seed as usize) / 3) % 2;
         Ok((0..inputs.len()).map(|at| Prediction::Label { label: label(at), logits: vec![0.1, 1.0 / 3.0] }).collect())
-    }
-
-    fn history(&self) -> &[EpochRecord] {
-        &self.history
-    }
-
-    fn best_epoch(&self) -> usize {
-        2
-    }
-
-    fn cost(&self) -> FitCost {
-        FitCost { train_tokens: 7 * self.rows as u64, train_flops: 1e6 / 3.0 }
     }
 
     fn save(&self, _: &Path) -> Result<()> {

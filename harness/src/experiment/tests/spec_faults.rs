@@ -152,7 +152,7 @@ fn overrides() {
     let set = |text: &str| spec::parse(GOOD, "s.toml", &[text.parse().unwrap()]);
     assert_eq!(
         set("train.lr-less=1").unwrap_err().to_string(),
-        "s.toml: `[train]` for one: unknown field `lr-less`, expected one of `epochs`, `batch_size`, `learning_rate`, `weight_decay`, `warmup`, `max_length`, `stride`, `max_grad_norm`, `patience`"
+        "s.toml: `[train]` for one: unknown field `lr-less`, expected one of `epochs`, `batch_size`, `batch_tokens`, `precision`, `learning_rate`, `weight_decay`, `warmup`, `max_length`, `stride`, `max_grad_norm`, `patience`"
     );
     assert_eq!(set("method.zerogen.size=7").unwrap().methods[1].size, Some(crate::experiment::method_options::Size::Rows(7)));
     assert_eq!(set("method.0.rounds=1").unwrap().methods[0].rounds, 1);
