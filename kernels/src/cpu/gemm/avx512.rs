@@ -1,13 +1,16 @@
 //! Tiles of up to 14 x 32 sums in 28 of the 32 AVX-512 registers: one broadcast feeds two multiply-adds.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m512, __m512bh, __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_permutex2var_ps, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
 use super::kernel::{Arguments, STRIDE, WIDTH, with_rows};
 
 /// Most rows of a tile.
 pub(super) const ROWS: usize = 14;
+/// How many slots ahead the right operand is fetched: it comes from the third-level cache.
+const AHEAD: usize = 48;
 
 /// Defines `$tile` for a constant number of rows and `$name` for any; `$step` adds the product of two slots to a sum.
 macro_rules! kernel {
@@ -27,9 +30,13 @@ macro_rules! kernel {
             let Arguments { slots, left, right, tile } = arguments;
             let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
             for slot in 0..slots {
+                // Prefetching needs no valid address, and comes to the next panel before its turn.
+                let ahead = right.wrapping_add((slot + AHEAD) * WIDTH).cast();
                 // SAFETY: `slot < slots`, and row `slot` of `right` has `WIDTH` values: two registers.
                 let (low, high) = unsafe {
                     let right = right.add(slot * WIDTH);
+                    _mm_prefetch::<_MM_HINT_T0>(ahead);
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
                     (_mm512_loadu_ps(right), _mm512_loadu_ps(right.add(WIDTH / 2)))
                 };
                 for (row, sums) in sums.iter_mut().enumerate() {
@@ -58,4 +65,42 @@ kernel!(tile_of_pairs, pair_tile, "avx512f,avx512bf16", |left, right, sum| _mm51
 fn pairs(bits: __m512) -> __m512bh {
     // SAFETY: both types have 512 bits, of which every pattern is valid.
     unsafe { std::mem::transmute(bits) }
+}
+
+/// Sixteen slots of two bfloat16 from values that follow each other.
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(super) fn pairs_of(values: &[f32; 32]) -> [f32; 16] {
+    let mut slots = [0.0; 16];
+    // SAFETY: `values` has two registers of `f32` and `slots` one; see `pairs` for the type of its bits.
+    unsafe {
+        let (low, high) = (_mm512_loadu_ps(values.as_ptr()), _mm512_loadu_ps(values.as_ptr().add(16)));
+        let bits: __m512 = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+        _mm512_storeu_ps(slots.as_mut_ptr(), bits);
+    }
+    slots
+}
+
+/// Transposes in place, by four rounds that interleave the upper with the lower half of the rows. In the index of an element,
+/// `row * 16 + column`, each round moves the highest bit to the lowest place.
+#[target_feature(enable = "avx512f")]
+pub(super) fn transpose(block: &mut [[f32; 16]; 16]) {
+    let low: __m512i = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    let high: __m512i = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    let mut rows = [_mm512_setzero_ps(); 16];
+    for (row, values) in rows.iter_mut().zip(&*block) {
+        // SAFETY: `values` is one register of `f32`.
+        *row = unsafe { _mm512_loadu_ps(values.as_ptr()) };
+    }
+    for _ in 0..4 {
+        let mut next = rows;
+        for row in 0..8 {
+            next[2 * row] = _mm512_permutex2var_ps(rows[row], low, rows[row + 8]);
+            next[2 * row + 1] = _mm512_permutex2var_ps(rows[row], high, rows[row + 8]);
+        }
+        rows = next;
+    }
+    for (row, values) in rows.into_iter().zip(block) {
+        // SAFETY: `values` is one register of `f32`.
+        unsafe { _mm512_storeu_ps(values.as_mut_ptr(), row) };
+    }
 }

@@ -106,6 +106,50 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// Transposes in place.
+    #[inline(always)]
+    pub(super) fn transpose(self, block: &mut [[f32; 16]; 16]) {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(self.isa, Isa::Avx512 | Isa::Avx512Bf16) {
+            // SAFETY: `new` checked that the machine has the instructions.
+            return unsafe { avx512::transpose(block) };
+        }
+        for row in 0..16 {
+            for column in 0..row {
+                let value = block[row][column];
+                block[row][column] = block[column][row];
+                block[column][row] = value;
+            }
+        }
+    }
+
+    /// Slots of two bfloat16 from values that follow each other.
+    #[inline(always)]
+    pub(super) fn pairs(self, values: &[f32; 32]) -> [f32; 16] {
+        assert!(self.slot == Slot::Pair, "checked by `new` to be possible");
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `new` checked that the machine has the instructions if the slots are pairs.
+        return unsafe { avx512::pairs_of(values) };
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("no instructions multiply pairs here");
+    }
+}
+
+/// Asks for the cache lines of `values`; changes nothing but time.
+#[inline(always)]
+pub(super) fn prefetch(values: &[f32]) {
+    for line in values.chunks(16) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: x86-64 has the instruction, and it may be given any address.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
+    }
+}
+
 /// Calls a function whose number of rows is a constant; the only argument follows its name.
 #[cfg(target_arch = "x86_64")]
 macro_rules! with_rows {

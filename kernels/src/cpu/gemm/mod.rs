@@ -78,7 +78,7 @@ impl Engine {
             workers.run(
                 data.chunks_exact_mut(slots * WIDTH).enumerate(),
                 #[inline(always)]
-                |(index, panel)| pack::panel(panel, b, index * WIDTH, slot),
+                |(index, panel)| pack::panel(panel, b, index * WIDTH, self.kernel),
             );
         }
         Panels { data, depth: b.rows, columns: b.columns, slots }
@@ -112,13 +112,16 @@ impl Engine {
             let slots = block.min(b.slots - from);
             if slots > 0 {
                 let depth = pack::Range { first: from * self.kernel.slot().depth(), slots };
-                pack::left(&mut left, a, first, rows, depth, self.kernel.slot());
+                pack::left(&mut left, a, first, rows, depth, self.kernel);
             }
             let last = from + slots == b.slots;
             for column in (0..columns).step_by(WIDTH) {
                 let width = WIDTH.min(columns - column);
                 let panel = &b.data[(column * b.slots + from * WIDTH)..][..slots * WIDTH];
                 for (row, height) in bands(rows, self.kernel.rows()) {
+                    for row in row..row + height {
+                        kernel::prefetch(&out[row * columns + column..][..width]);
+                    }
                     self.kernel.run(height, &left[row * STRIDE..], panel, &mut tile);
                     for (row, sums) in (row..row + height).zip(tile.0.chunks_exact_mut(WIDTH)) {
                         let (sums, out) = (&mut sums[..width], &mut out[row * columns + column..][..width]);

@@ -3,7 +3,7 @@
 //! A block of sixteen slots is gathered either along the depth from one row of the source or across columns at one depth.
 //! Where the target wants the other direction, a block of 16 x 16 is transposed.
 
-use super::kernel::{STRIDE, Slot, WIDTH};
+use super::kernel::{Kernel, STRIDE, Slot, WIDTH, prefetch};
 use super::view::View;
 
 /// Slots gathered at once.
@@ -19,26 +19,32 @@ pub(super) struct Range {
 
 /// Rows `first..first + rows` of a left operand: slot `l` of row `i` at `i * STRIDE + l`. Slots beyond the depth are zero.
 #[inline(always)]
-pub(super) fn left(target: &mut [f32], a: View<'_>, first: usize, rows: usize, depth: Range, slot: Slot) {
-    let source = Source { view: a, slot };
-    let targets = target[..(rows - 1) * STRIDE + depth.slots].chunks_mut(STRIDE);
+pub(super) fn left(target: &mut [f32], a: View<'_>, first: usize, rows: usize, depth: Range, kernel: Kernel) {
+    let source = Source { view: a, kernel };
+    let deep = |slot: usize| depth.first + slot * kernel.slot().depth();
+    let target = &mut target[..(rows - 1) * STRIDE + depth.slots];
     if !a.turned {
-        for (row, target) in targets.enumerate() {
-            source.along(first + row, depth.first, &mut target[..depth.slots]);
+        for (row, target) in target.chunks_mut(STRIDE).enumerate() {
+            for (block, target) in target[..depth.slots].chunks_mut(BLOCK).enumerate() {
+                store(target, source.along(first + row, deep(block * BLOCK)));
+            }
         }
         return;
     }
-    for row in (0..rows).step_by(BLOCK) {
-        let height = BLOCK.min(rows - row);
-        for slot in (0..depth.slots).step_by(BLOCK) {
-            let width = BLOCK.min(depth.slots - slot);
+    for slot in (0..depth.slots).step_by(BLOCK) {
+        let width = BLOCK.min(depth.slots - slot);
+        for next in deep(slot + BLOCK)..deep(slot + 2 * BLOCK) {
+            let values = source.at_depth(next, first);
+            prefetch(&values[..rows.min(values.len())]);
+        }
+        for row in (0..rows).step_by(BLOCK) {
             let mut block = [[0.0; BLOCK]; BLOCK];
-            for (index, block) in block[..width].iter_mut().enumerate() {
-                source.across(depth.first + (slot + index) * source.slot.depth(), first + row, &mut block[..height]);
+            for (index, block) in block.iter_mut().enumerate() {
+                *block = source.across(deep(slot + index), first + row);
             }
-            let block = transposed(block);
-            for (target, block) in target[row * STRIDE..].chunks_mut(STRIDE).zip(&block[..height]) {
-                target[slot..slot + width].copy_from_slice(&block[..width]);
+            kernel.transpose(&mut block);
+            for (target, block) in target[row * STRIDE..].chunks_mut(STRIDE).zip(block) {
+                store(&mut target[slot..slot + width], block);
             }
         }
     }
@@ -47,87 +53,101 @@ pub(super) fn left(target: &mut [f32], a: View<'_>, first: usize, rows: usize, d
 /// Columns `first..first + WIDTH` of a right operand, from depth 0 on: slot `l` of column `j` at `l * WIDTH + j`. Slots beyond
 /// the depth and columns beyond the last are zero.
 #[inline(always)]
-pub(super) fn panel(target: &mut [f32], b: View<'_>, first: usize, slot: Slot) {
+pub(super) fn panel(target: &mut [f32], b: View<'_>, first: usize, kernel: Kernel) {
     // The transpose has the columns of `b` as its rows.
-    let source = Source { view: b.transposed(), slot };
-    let columns = WIDTH.min(b.columns - first);
+    let source = Source { view: b.transposed(), kernel };
+    let depth = kernel.slot().depth();
     if !b.turned {
-        for (index, target) in target.chunks_exact_mut(WIDTH).enumerate() {
-            source.across(index * slot.depth(), first, &mut target[..columns]);
-            target[columns..].fill(0.0);
+        for (slot, target) in target.chunks_exact_mut(WIDTH).enumerate() {
+            for (index, target) in target.chunks_exact_mut(BLOCK).enumerate() {
+                store(target, source.across(slot * depth, first + index * BLOCK));
+            }
         }
         return;
     }
-    for (from, target) in target.chunks_mut(BLOCK * WIDTH).enumerate() {
-        for column in (0..WIDTH).step_by(BLOCK) {
-            let height = BLOCK.min(columns.saturating_sub(column));
+    // Few rows of the source at a time, along which the machine can fetch ahead.
+    for column in (0..WIDTH).step_by(BLOCK) {
+        for (from, target) in target.chunks_mut(BLOCK * WIDTH).enumerate() {
             let mut block = [[0.0; BLOCK]; BLOCK];
-            for (index, block) in block[..height].iter_mut().enumerate() {
-                source.along(first + column + index, from * BLOCK * slot.depth(), block);
+            for (index, block) in block.iter_mut().enumerate() {
+                *block = source.along(first + column + index, from * BLOCK * depth);
             }
-            for (target, block) in target.chunks_exact_mut(WIDTH).zip(transposed(block)) {
-                target[column..column + BLOCK].copy_from_slice(&block);
+            kernel.transpose(&mut block);
+            for (target, block) in target.chunks_exact_mut(WIDTH).zip(block) {
+                store(&mut target[column..column + BLOCK], block);
             }
         }
     }
 }
 
-/// A left operand, or the transpose of a right one, that is read in slots.
+/// A left operand, or the transpose of a right one, that is read in slots. What lies outside of it is zero.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     view: View<'a>,
-    slot: Slot,
+    kernel: Kernel,
 }
 
 impl<'a> Source<'a> {
     /// Slots of one row from depth `first` on, where the depth runs along the rows in memory.
     #[inline(always)]
-    fn along(&self, row: usize, first: usize, slots: &mut [f32]) {
-        let values = &self.view.data[row * self.view.stride..][..self.view.columns];
-        let values = &values[first.min(values.len())..];
-        let count = slots.len().min(values.len().div_ceil(self.slot.depth()));
-        let (slots, padding) = slots.split_at_mut(count);
-        padding.fill(0.0);
-        match self.slot {
-            Slot::Number => slots.copy_from_slice(&values[..count]),
-            Slot::Rounded => slots.iter_mut().zip(values).for_each(|(slot, &value)| *slot = rounded(value)),
+    fn along(&self, row: usize, first: usize) -> [f32; BLOCK] {
+        let View { data, rows, columns, stride, .. } = self.view;
+        let values = if row < rows && first < columns { &data[row * stride + first..row * stride + columns] } else { &[] };
+        match self.kernel.slot() {
+            Slot::Number => load(values),
+            Slot::Rounded => load(values).map(rounded),
             Slot::Pair => {
-                let (pairs, last) = values.as_chunks::<2>();
-                slots.iter_mut().zip(pairs).for_each(|(slot, &[low, high])| *slot = pair(low, high));
-                if let ([low], Some(slot)) = (last, slots.get_mut(pairs.len())) {
-                    *slot = pair(*low, 0.0);
-                }
+                let values: [f32; 2 * BLOCK] = load(values);
+                self.kernel.pairs(&values)
             }
         }
     }
 
     /// The slot from depth `first` on of the rows from `row` on, where rows lie side by side in memory.
     #[inline(always)]
-    fn across(&self, first: usize, row: usize, slots: &mut [f32]) {
-        match self.slot {
-            Slot::Number => match self.at_depth(first, row) {
-                Some(values) => slots.copy_from_slice(&values[..slots.len()]),
-                None => slots.fill(0.0),
-            },
-            Slot::Rounded => match self.at_depth(first, row) {
-                Some(values) => slots.iter_mut().zip(values).for_each(|(slot, &value)| *slot = rounded(value)),
-                None => slots.fill(0.0),
-            },
-            Slot::Pair => match (self.at_depth(first, row), self.at_depth(first + 1, row)) {
-                (Some(low), Some(high)) => {
-                    let values = low.iter().zip(high);
-                    slots.iter_mut().zip(values).for_each(|(slot, (&low, &high))| *slot = pair(low, high));
+    fn across(&self, first: usize, row: usize) -> [f32; BLOCK] {
+        match self.kernel.slot() {
+            Slot::Number => load(self.at_depth(first, row)),
+            Slot::Rounded => load(self.at_depth(first, row)).map(rounded),
+            Slot::Pair => {
+                let low: [f32; BLOCK] = load(self.at_depth(first, row));
+                let high: [f32; BLOCK] = load(self.at_depth(first + 1, row));
+                let mut slots = [0.0; BLOCK];
+                for lane in 0..BLOCK {
+                    slots[lane] = f32::from_bits(rounded_bits(low[lane]) >> 16 | rounded_bits(high[lane]));
                 }
-                (Some(low), None) => slots.iter_mut().zip(low).for_each(|(slot, &low)| *slot = pair(low, 0.0)),
-                (None, _) => slots.fill(0.0),
-            },
+                slots
+            }
         }
     }
 
-    /// The rows from `row` on at one depth, if it exists.
+    /// The rows from `row` on at one depth.
     #[inline(always)]
-    fn at_depth(&self, depth: usize, row: usize) -> Option<&'a [f32]> {
-        (depth < self.view.columns).then(|| &self.view.data[depth * self.view.stride + row..])
+    fn at_depth(&self, depth: usize, row: usize) -> &'a [f32] {
+        let View { data, rows, columns, stride, .. } = self.view;
+        if depth < columns && row < rows { &data[depth * stride + row..depth * stride + rows] } else { &[] }
+    }
+}
+
+/// The first values, with zeros where there are no more. Whole blocks have a constant length, which makes them fast.
+#[inline(always)]
+fn load<const LENGTH: usize>(values: &[f32]) -> [f32; LENGTH] {
+    match values.first_chunk() {
+        Some(values) => *values,
+        None => {
+            let mut block = [0.0; LENGTH];
+            block[..values.len()].copy_from_slice(values);
+            block
+        }
+    }
+}
+
+/// Stores as many values as `target` takes.
+#[inline(always)]
+fn store(target: &mut [f32], block: [f32; BLOCK]) {
+    match target.first_chunk_mut() {
+        Some(target) => *target = block,
+        None => target.copy_from_slice(&block[..target.len()]),
     }
 }
 
@@ -151,49 +171,9 @@ fn rounded(x: f32) -> f32 {
     f32::from_bits(rounded_bits(x))
 }
 
-/// Two values rounded to bfloat16, the first in the low half.
-#[inline(always)]
-fn pair(low: f32, high: f32) -> f32 {
-    f32::from_bits(rounded_bits(low) >> 16 | rounded_bits(high))
-}
-
-/// The transpose, by four rounds that interleave the upper with the lower half of the rows. In the index of an element,
-/// `row * 16 + column`, each round moves the highest bit to the lowest place.
-#[inline(always)]
-fn transposed(mut block: [[f32; BLOCK]; BLOCK]) -> [[f32; BLOCK]; BLOCK] {
-    for _ in 0..4 {
-        let mut next = [[0.0; BLOCK]; BLOCK];
-        for row in 0..BLOCK / 2 {
-            for column in 0..BLOCK {
-                let place = 2 * (row * BLOCK + column);
-                next[place / BLOCK][place % BLOCK] = block[row][column];
-                next[place / BLOCK][place % BLOCK + 1] = block[row + BLOCK / 2][column];
-            }
-        }
-        block = next;
-    }
-    block
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_block_is_transposed() {
-        let mut block = [[0.0; BLOCK]; BLOCK];
-        for (row, values) in block.iter_mut().enumerate() {
-            for (column, value) in values.iter_mut().enumerate() {
-                *value = (row * BLOCK + column) as f32;
-            }
-        }
-        let turned = transposed(block);
-        for row in 0..BLOCK {
-            for column in 0..BLOCK {
-                assert_eq!(turned[row][column], block[column][row]);
-            }
-        }
-    }
 
     #[test]
     fn rounding_is_to_the_nearest_even() {

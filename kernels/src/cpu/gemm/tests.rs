@@ -29,7 +29,9 @@ fn products_are_exact_on_integers() {
     let shapes = sizes.iter().flat_map(|&m| sizes.iter().map(move |&n| (m, n)));
     for (m, n) in shapes {
         // All pairs of sizes with some depth, and every depth with some pair.
-        for k in [sizes[(m + 3 * n) % 8], sizes[(5 * m + n) % 8], 2 * SLOTS + 35].into_iter().take(if m * n < 1000 { 3 } else { 2 }) {
+        for k in
+            [sizes[(m + 3 * n) % 8], sizes[(5 * m + n) % 8], 2 * SLOTS + 35].into_iter().take(if m * n < 1000 { 3 } else { 2 })
+        {
             let (a, b) = (integers(m * k, 1), integers(k * n, 2));
             let (at, bt) = (turned(&a, m, k), turned(&b, k, n));
             let mut expected = vec![0.0; m * n];
@@ -89,6 +91,16 @@ fn bfloat16_is_the_same_on_every_instruction_set() {
             // Each of k products is at most 2.25 and each of k sums is rounded once.
             assert!((one - other).abs() <= f32::EPSILON * 2.25 * (k * k) as f32 / 2.0);
         }
+    }
+}
+
+#[test]
+fn a_block_is_transposed() {
+    let block: [[f32; 16]; 16] = std::array::from_fn(|row| std::array::from_fn(|column| (row * 16 + column) as f32));
+    for engine in engines() {
+        let mut turned = block;
+        engine.kernel.transpose(&mut turned);
+        assert_eq!(turned, std::array::from_fn(|row| std::array::from_fn(|column| block[column][row])));
     }
 }
 
