@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::{self, BadRow, FileRecord, ReadOptions};
 use crate::task::Source;
-use crate::{Error, Example, Result, TaskSpec};
+use crate::{Example, Result, TaskSpec};
 
 /// What the gold files of a task hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub struct Overlap {
 /// # Errors
 /// [`Error::NoGold`] if the task names no files.
 pub fn check(task: &TaskSpec, data: &Path, options: &ReadOptions) -> Result<CheckReport> {
-    let gold = task.gold.as_ref().ok_or_else(|| Error::NoGold { task: task.name.clone() })?;
+    let gold = task.gold_in(data)?;
     let (train, train_rows) = part(task, &gold.train, data, options);
     let (test, test_rows) = part(task, &gold.test, data, options);
     let readable = train.problem.is_none() && test.problem.is_none();

@@ -36,6 +36,37 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A file or folder cannot be written.
+    #[error("{}: cannot be written: {source}{}", .path.display(), room(.source))]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// What was asked of the hub is not to be had: a name, a revision, a file, a right.
+    #[error("{what}: {why}; {remedy}")]
+    HubRefused {
+        /// The name or address.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The network or a server does not deliver.
+    #[error("{url}: {why}; {remedy}")]
+    HubFailed {
+        /// The address, without its query.
+        url: String,
+        /// The status or what else happened.
+        why: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A fetch was asked to stop.
+    #[error("stopped; what has arrived is kept, run the same command to go on")]
+    HubCancelled,
     /// A gzip file ends before its end.
     #[error("{}: the gzip data end early, after {bytes} bytes of text: the file is truncated; copy or download it again", .path.display())]
     TruncatedGzip {
@@ -161,6 +192,25 @@ pub enum Error {
         /// Rows dropped.
         dropped: usize,
     },
+}
+
+impl Error {
+    pub(crate) fn write(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Write { path: path.into(), source }
+    }
+}
+
+/// What to do about a full disk.
+fn room(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            "; make room, or set HF_HUB_CACHE to a folder on another disk (what has arrived is kept)"
+        }
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            "; name another folder (HF_HUB_CACHE for the cache), or mend its permissions"
+        }
+        _ => "",
+    }
 }
 
 fn hint(obtain: &str) -> String {

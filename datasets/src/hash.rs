@@ -30,7 +30,7 @@ pub fn examples(examples: &[Example]) -> String {
     hex(&hash.finalize())
 }
 
-fn hex(digest: &[u8]) -> String {
+pub(crate) fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -7,6 +7,7 @@ mod check;
 mod error;
 mod example;
 pub mod hash;
+pub mod hub;
 pub mod lab;
 pub mod load;
 pub mod random;

@@ -34,7 +34,7 @@ fn broken_tasks() {
         ),
         (
             with("label_word = [\"a\"]"),
-            "t.toml: line 6: unknown field `label_word`, expected one of `version`, `name`, `title`, `kind`, `labels`, `label_words`, `metric`, `fields`, `gold`, `split`",
+            "t.toml: line 6: unknown field `label_word`, expected one of `version`, `name`, `title`, `kind`, `labels`, `label_words`, `metric`, `fields`, `gold`, `hub`, `split`",
         ),
         (
             head("name = \"t\"", "name = \"my task\""),

@@ -12,7 +12,7 @@ pub use divide::Division;
 pub use sealed::{FinalEvaluator, Sealed};
 
 use crate::load::{self, BadRow, FileRecord, ReadOptions};
-use crate::{Error, Example, Result, TaskSpec};
+use crate::{Example, Result, TaskSpec};
 
 /// How mine, select and test come from the gold files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ pub struct GoldReport {
 /// # Errors
 /// What [`load::read`] gives, [`Error::NoGold`], and [`Error::TooFewRows`].
 pub fn load_splits(task: &TaskSpec, data: &Path, options: &SplitOptions) -> Result<(Splits, GoldReport)> {
-    let gold = task.gold.as_ref().ok_or_else(|| Error::NoGold { task: task.name.clone() })?;
+    let gold = task.gold_in(data)?;
     let mut train = load::read(task, &gold.train, data, &options.read)?;
     let test = load::read(task, &gold.test, data, &options.read)?;
     let (splits, division) = divide::divide(task, train.examples, test.examples, options)?;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::divide::divide;
 use super::*;
+use crate::Error;
 use crate::{Input, Target};
 
 const LABELS: usize = 3;

@@ -2,6 +2,7 @@
 
 mod built_in;
 mod fields;
+mod hub;
 mod label_order;
 mod source;
 mod validate;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use built_in::built_in;
 pub use fields::{Fields, Role};
+pub use hub::{GoldFiles, HubSource};
 pub use label_order::LabelOrder;
 pub(crate) use label_order::whole_number;
 pub use source::{Format, Gold, Source, SplitSizes};
@@ -72,6 +74,13 @@ pub enum Metric {
 ///     fields = { text = "message" }       # where these files differ
 ///     label_order = ["low", "high"]
 ///
+///     [hub]                               # for `stepsynth data fetch`; read where the files above are not there
+///     repository = "org/tickets"
+///     revision = "main"                   # better a commit
+///     label_order = ["low", "high"]
+///     train = { "data/train-00000-of-00001.parquet" = "tickets/train.parquet" }
+///     test = { "data/test-00000-of-00001.parquet" = "tickets/test.parquet" }
+///
 ///     [split]                             # protocol clean
 ///     mine = 500
 ///     select = 500
@@ -106,6 +115,9 @@ pub struct TaskSpec {
     /// Files of gold data; absent where the gold data come from elsewhere (the laboratory).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gold: Option<Gold>,
+    /// Where on the hub gold data are, for `stepsynth data fetch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubSource>,
     /// Sizes of mine and select under protocol `clean`.
     #[serde(default)]
     pub split: SplitSizes,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Fields, Kind, Metric, Role, Source, TaskSpec, whole_number};
+use super::{Fields, Kind, Metric, Role, Source, TaskSpec, hub, whole_number};
 use crate::{Error, Result};
 
 /// Checks what the types cannot say; the first fault is the error.
@@ -15,8 +15,12 @@ pub(super) fn validate(task: &TaskSpec, path: &Path) -> Result<()> {
     check_fields(task, "fields", &task.fields).map_err(|(field, why, remedy)| fault(&field, why, remedy))?;
     if let Some(gold) = &task.gold {
         for (part, source) in [("train", &gold.train), ("test", &gold.test)] {
-            check_source(task, part, source).map_err(|(field, why, remedy)| fault(&field, why, remedy))?;
+            check_source(task, &format!("gold.{part}"), source).map_err(|(field, why, remedy)| fault(&field, why, remedy))?;
         }
+    }
+    if let Some(source) = &task.hub {
+        hub::check(source).map_err(|(field, why, remedy)| fault(field, why, remedy))?;
+        check_source(task, "hub", &source.gold().train).map_err(|(field, why, remedy)| fault(&field, why, remedy))?;
     }
     for (field, size) in [("split.mine", task.split.mine), ("split.select", task.split.select)] {
         if size == 0 {
@@ -110,8 +114,7 @@ fn check_fields(task: &TaskSpec, table: &str, fields: &Fields) -> std::result::R
     Ok(())
 }
 
-fn check_source(task: &TaskSpec, part: &str, source: &Source) -> std::result::Result<(), (String, String, String)> {
-    let table = format!("gold.{part}");
+fn check_source(task: &TaskSpec, table: &str, source: &Source) -> std::result::Result<(), (String, String, String)> {
     if source.files.is_empty() {
         return Err((format!("{table}.files"), "names no file".into(), "name at least one".into()));
     }

@@ -1,13 +1,14 @@
 //! `stepsynth data`.
 
-use std::fmt::Write as _;
+mod check;
+mod fetch;
+mod list;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
-use stepsynth_datasets::load::ReadOptions;
 use stepsynth_datasets::task::LabelOrder;
-use stepsynth_datasets::{Part, check};
 
 use crate::failure::Failure;
 
@@ -27,45 +28,32 @@ pub(super) enum DataCommand {
         #[arg(long, value_name = "LABELS")]
         label_order: Option<LabelOrder>,
     },
+    /// Fetch a model, or a task's data set, from the Hugging Face hub
+    Fetch(fetch::FetchArguments),
+    /// Say which tasks have their files here and which models are in the cache
+    List {
+        /// Folder of the tasks' files
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        data: PathBuf,
+    },
 }
 
 pub(super) fn data(command: &DataCommand) -> Result<()> {
-    let DataCommand::Check { task, data, max_bad_rows, label_order } = command;
-    let task = super::task::find(task)?;
-    let options = ReadOptions { max_bad_rows: *max_bad_rows, label_order: label_order.clone() };
-    let report = check(&task, data, &options).map_err(|error| Failure::Usage(error.to_string()))?;
-    let mut out = String::new();
-    describe(&mut out, "train", &report.train);
-    describe(&mut out, "test", &report.test);
-    if let Some(overlap) = report.overlap {
-        let _ = writeln!(out, "train rows also in test: {} whole inputs, {} contexts", overlap.inputs, overlap.contexts);
-    }
-    super::print(&out)?;
-    match report.train.problem.or(report.test.problem) {
-        None => Ok(()),
-        Some(problem) => Err(Failure::usage(problem)),
+    match command {
+        DataCommand::Check { task, data, max_bad_rows, label_order } => {
+            check::check(task, data, *max_bad_rows, label_order.clone())
+        }
+        DataCommand::Fetch(arguments) => fetch::fetch(arguments),
+        DataCommand::List { data } => list::list(data),
     }
 }
 
-fn describe(out: &mut String, name: &str, part: &Part) {
-    if part.problem.is_some() {
-        let _ = writeln!(out, "{name}: cannot be read");
-        return;
-    }
-    let _ = writeln!(
-        out,
-        "{name}: {} rows, {:.1} words on average, {} at most; {} repeated, {} of them with another target; {} bad rows left out",
-        part.rows,
-        part.mean_words,
-        part.max_words,
-        part.repeated,
-        part.contradicting,
-        part.bad_rows.len()
-    );
-    for file in &part.files {
-        let _ = writeln!(out, "  {}: {} rows, sha256 {}", file.file.display(), file.rows, file.sha256);
-    }
-    for label in &part.labels {
-        let _ = writeln!(out, "  label {}: {} rows", label.label, label.rows);
+/// The exit code that each failure of the hub has: what was asked for wrongly is bad input, a stop is a stop, the rest failed.
+fn exit(error: stepsynth_datasets::Error) -> anyhow::Error {
+    use stepsynth_datasets::Error as E;
+    match &error {
+        E::HubFailed { .. } | E::Write { .. } | E::Io { .. } => error.into(),
+        E::HubCancelled => Failure::Interrupted(error.to_string()).into(),
+        _ => Failure::usage(error.to_string()),
     }
 }

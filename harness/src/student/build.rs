@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use stepsynth_core::backend::Backend as _;
 use stepsynth_core::config::{EncoderConfig, Head, parameter_layout};
 use stepsynth_core::reference::Reference;
 use stepsynth_core::tokenize::Tokenizer;
+use stepsynth_datasets::hub::{ModelId, Settings, cached_model};
 use stepsynth_datasets::{Kind, TaskSpec};
 use stepsynth_kernels::cpu::Cpu;
 
@@ -54,10 +55,11 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// `tiny`, `small` or a model directory.
+    /// `tiny`, `small`, a model directory, or a model of the hub (`name`, `org/name`, `org/name@revision`) that is in the
+    /// cache. There is no network here.
     ///
     /// # Errors
-    /// If it is neither.
+    /// If it is none of them, with the command that fetches a model.
     pub fn parse(name: &str) -> Result<Self> {
         if let Some(shape) = Shape::find(name) {
             return Ok(Self::Scratch(shape.clone()));
@@ -67,7 +69,11 @@ impl Origin {
             return Ok(Self::Directory(directory.to_path_buf()));
         }
         let names = SHAPES.map(|shape| shape.name).join(", ");
-        bail!("student: `{name}` is neither a built-in student ({names}) nor a directory with a config.json");
+        let neither = format!("student: `{name}` is neither a built-in student ({names}) nor a directory with a config.json");
+        // A path that is there, or no name of the hub at all.
+        let Some(id) = name.parse::<ModelId>().ok().filter(|_| !directory.exists()) else { bail!(neither) };
+        let settings = Settings::from_environment()?;
+        cached_model(&settings, &id).map(Self::Directory).map_err(|error| anyhow!("{neither}; as a model of the hub: {error}"))
     }
 
     /// Longest sequence that the model reads; `None` if that is not fixed, or cannot be found out.
