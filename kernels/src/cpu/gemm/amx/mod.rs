@@ -13,24 +13,27 @@
 //! # Fewer rows than 32
 //! The tiles are configured with the rows that are there, so nothing beyond them is read or written, no copy is made, and
 //! a dot product takes time by its rows. The other way, a copy filled up to 32 rows, would cost `64 kp` bytes of copying
-//! and a second pass over the output each time. A change of the number of rows costs one `ldtilecfg` (some hundred cycles,
-//! once for all blocks of the last rows if they follow each other). With at most 16 rows there is one row of tiles.
+//! and a second pass over the output each time. A change of the number of rows costs one `ldtilecfg`, about 200 cycles,
+//! where a block of depth 512 takes 1100; so a product's last rows belong after all its whole blocks (`multiply_whole` in
+//! the tests shows the order of loops). With at most 16 rows there is one row of tiles.
 //!
 //! # Numbers
 //! `tdpbf16ps` adds, for each output and step of 32 of the depth, the 16 products of even depth and the 16 of odd depth in
 //! two chains of fused multiply-adds that start from zero, adds the two, and then adds that to the accumulator. Every
 //! operation rounds to nearest even; subnormal inputs, bf16 or f32, count as zero and subnormal results become zero,
 //! whatever MXCSR says. So a row's result depends neither on the other rows nor on how many there are, and the error is at
-//! most `(17 + kp / 32) u / (1 - (17 + kp / 32) u)` times the sum of `|a b|` (and of what was accumulated upon), `u = 2^-24`.
+//! most `(17 + kp / 32) u / (1 - (17 + kp / 32) u)` times the sum of `|a b|` (and of what was accumulated upon), `u = 2^-24`,
+//! as long as nothing is subnormal.
 //!
 //! # Rate to expect (predicted, not measured)
-//! A step of 32 x 32 x 32 (65 536 operations) is 13 instructions (see `instructions.rs`): four dot products that occupy the
-//! tile unit for 16 cycles each, four tile loads of 8 cycles each on the load ports beside them, five for the loop. So it is bound by
-//! the tile unit: 64 cycles, 1024 operations a cycle, 3.1 TFLOP/s a core at 3 GHz, if the loads keep up: 4 KiB a step, 64
-//! bytes a cycle, all that L2 can give. **One operand must therefore come from L1**: cut the depth into pieces of
-//! 512 (a panel's piece is 32 KiB of 48), hold the panel's piece, and walk over the rows with `accumulate`; then L2 has to give
-//! half. Loading and storing the four accumulators costs about 100 cycles a block: 9% at a depth of 512, 6% at 768. With
-//! at most 16 rows only two chains are in flight and the latency of a dot product (52 cycles) shows: 60% of the rate.
+//! A step of 32 x 32 x 32 (65 536 operations) is 13 instructions (`objdump` shows the loop of `instructions.rs` unchanged):
+//! four dot products that occupy the tile unit for 16 cycles each, four tile loads of 8 cycles each on the load ports beside
+//! them, five for the loop. So it is bound by the tile unit: 64 cycles, 1024 operations a cycle, 3.1 TFLOP/s a core at 3
+//! GHz, if the loads keep up: 4 KiB a step, 64 bytes a cycle, all that L2 can give. **One operand must therefore come from
+//! L1**: cut the depth into pieces of 512 (a panel's piece is 32 KiB of 48), hold the panel's piece, and walk over the rows
+//! with `accumulate`; then L2 has to give half. Loading and storing the four accumulators costs about 100 cycles a block: 9%
+//! at a depth of 512, 6% at 768. With at most 16 rows only two chains are in flight and the latency of a dot product (52
+//! cycles) shows: 60% of the rate. The cycles are those of Intel's optimization manual for Sapphire Rapids, table 20-2.
 //!
 //! `a` is read with the hint that it will not be wanted soon again, `b` without. There are no software prefetches: a step's
 //! loads depend on nothing but addresses, so the processor issues them ahead of the dot products in flight, and a prefetch
@@ -67,7 +70,7 @@ pub(super) fn available() -> bool {
 
 /// A thread's use of the tile unit, from the first block of a batch to the last.
 ///
-/// Configuring the unit takes some hundred cycles, and while it is configured a change of context has to save 8 KiB more;
+/// Configuring the unit takes about 200 cycles, and while it is configured a change of context has to save 8 KiB more;
 /// so a thread begins before its blocks and drops the value after them. Nothing else that uses AMX may run on the thread in
 /// between. Values may nest.
 pub(super) struct Tiles {

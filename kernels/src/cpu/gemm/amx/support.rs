@@ -26,8 +26,8 @@ pub(super) fn support() -> &'static Result<(), String> {
 pub(in crate::cpu) fn status() -> String {
     match support() {
         Ok(()) => String::from(
-            "available, and a product computed with it at start is right (its code was verified by emulating the instructions; its \
-             speed has not been measured on hardware)",
+            "available, and a product computed with it at start is right (its code was verified by emulating the \
+             instructions; its speed has not been measured on hardware)",
         ),
         Err(reason) => format!("not used: {reason}"),
     }

@@ -213,14 +213,18 @@ fn multiply_whole(a: &[f32], b: &[f32], m: usize, n: usize, k: usize) -> Vec<f32
     }
     let width = panels * BLOCK;
     let mut out = vec![f32::NAN; m * width];
+    // The last rows come after all others, because the tiles are configured anew for them.
+    let whole_blocks = m / BLOCK * BLOCK;
     on_tiles(&mut out, &packed_a, &packed_b, |tiles, out| {
-        for panel in 0..panels {
-            for depth in (0..kp).step_by(PIECE) {
-                let (length, from) = (PIECE.min(kp - depth), (panel * kp + depth) * BLOCK);
-                let piece = &packed_b[from..from + length * BLOCK];
-                for row in (0..m).step_by(BLOCK) {
-                    let (out, rows) = (&mut out[row * width + panel * BLOCK..], BLOCK.min(m - row));
-                    tiles.tile_block(out, width, rows, &packed_a[row * kp + depth..], kp, piece, length, depth > 0);
+        for range in [0..whole_blocks, whole_blocks..m] {
+            for panel in 0..panels {
+                for depth in (0..kp).step_by(PIECE) {
+                    let (length, from) = (PIECE.min(kp - depth), (panel * kp + depth) * BLOCK);
+                    let piece = &packed_b[from..from + length * BLOCK];
+                    for row in range.clone().step_by(BLOCK) {
+                        let (out, a) = (&mut out[row * width + panel * BLOCK..], &packed_a[row * kp + depth..]);
+                        tiles.tile_block(out, width, BLOCK.min(m - row), a, kp, piece, length, depth > 0);
+                    }
                 }
             }
         }
