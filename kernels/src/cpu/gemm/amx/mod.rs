@@ -44,6 +44,8 @@
 //! pseudo-code of the instructions. They have not run on a processor with AMX yet: neither the results (the check at first
 //! use guards them) nor the rate above. On a machine that has AMX the same tests run on it directly.
 
+#![allow(unsafe_code)]
+
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod instructions;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -66,6 +68,14 @@ pub(super) const DEPTH: usize = 32;
 /// small product; later ones remember.
 pub(super) fn available() -> bool {
     support::support().is_ok()
+}
+
+/// Words of two bf16, that of lesser depth in the low half, as the values that [`Tiles::tile_block`] takes.
+#[cfg_attr(not(test), expect(dead_code, reason = "no driver chooses it yet"))]
+pub(super) fn halves(words: &[f32]) -> &[u16] {
+    // SAFETY: the same bytes, borrowed alike; every pattern is a `u16`, and its alignment is less. Tiles exist on
+    // little-endian machines alone, where the low half comes first.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), 2 * words.len()) }
 }
 
 /// A thread's use of the tile unit, from the first block of a batch to the last.

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use stepsynth_core::random::Stream;
 
 use super::support::{Check, self_check};
-use super::{BLOCK, DEPTH, Tiles, available, probe, status};
+use super::{BLOCK, DEPTH, Tiles, available, halves, probe, status};
 
 #[path = "../../../../emulator/amx/mod.rs"]
 mod emulator;
@@ -289,6 +289,20 @@ fn wrong_shapes_panic_before_anything_runs() {
     check("out: ", 34, 32, 40, 32, [0, 0, 1]);
     check("out: ", 35, 32, 40, 32, [0; 3]);
     check("out: ", usize::MAX, 32, 40, 32, [0; 3]);
+}
+
+/// Words as the packing of the other kernels makes them.
+#[test]
+fn pairs_in_words_are_read_in_order() {
+    let word = |low: f32, high: f32| f32::from_bits(high.to_bits() | low.to_bits() >> 16);
+    assert_eq!(halves(&[word(1.0, -2.0), word(0.5, 4.0)]), [0x3F80, 0xC000, 0x3F00, 0x4080]);
+    // Depths 2p and 2p + 1 hold 1 and 2 in `a`, column and zero in `b`.
+    let (a, b): (Vec<_>, Vec<_>) = ([word(1.0, 2.0); 16].into(), (0..512).map(|at| word((at % 32) as f32, 0.0)).collect());
+    let mut out = [f32::NAN; BLOCK];
+    on_tiles(&mut out, halves(&a), halves(&b), |tiles, out| {
+        tiles.tile_block(out, BLOCK, 1, halves(&a), 32, halves(&b), 32, false);
+    });
+    assert_eq!(out, std::array::from_fn(|column| 16.0 * column as f32));
 }
 
 #[test]
