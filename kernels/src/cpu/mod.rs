@@ -68,6 +68,11 @@ impl Cpu {
         Ok(Self { workers: parallel::Workers::new(threads)?, engine, memory })
     }
 
+    /// Whether the AMX tile unit is available to products of bf16 matrices, and why not, for people to read.
+    pub fn amx_status() -> String {
+        gemm::amx_status()
+    }
+
     /// How many threads it computes on.
     pub fn threads(&self) -> usize {
         self.workers.threads()

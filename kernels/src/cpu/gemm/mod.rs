@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code)]
 
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -25,6 +26,7 @@ use kernel::{Kernel, SLOTS, STRIDE, Slot, Tile, WIDTH};
 
 use super::memory::{Buffer, Memory};
 use super::parallel::Workers;
+pub(super) use amx::status as amx_status;
 pub use isa::{Isa, Precision};
 pub(super) use view::View;
 
