@@ -1,6 +1,5 @@
 //! The student proper: a tokeniser and an encoder, trained from scratch or from a Hugging Face directory.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
