@@ -112,6 +112,7 @@ fn looking_around() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
         (&["doctor"][..], "device cuda: not built in"),
+        (&["doctor"], "\ncpu path: "),
         (&["task", "show", "rte"], "name = \"rte\""),
         (&["task", "check", "imdb", "rte"], "imdb: ok, 2 labels, metric accuracy\nrte: ok, 2 labels, metric accuracy\n"),
         (&["--version"], "stepsynth "),

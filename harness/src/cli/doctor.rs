@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use stepsynth_kernels::cpu::Isa;
 
 use crate::experiment::manifest::COMMIT;
-use crate::student::{Device, device_name};
+use crate::student::{self, Device, device_name};
 
 pub(super) fn doctor() -> Result<()> {
     let mut out = String::new();
@@ -16,6 +17,7 @@ pub(super) fn doctor() -> Result<()> {
     let threads = std::thread::available_parallelism().map_or_else(|_| "unknown".to_owned(), |threads| threads.to_string());
     let _ = writeln!(out, "threads: {threads}");
     let _ = writeln!(out, "memory: {}", memory());
+    let _ = writeln!(out, "cpu path: {}", cpu_path()?);
     let _ = writeln!(out, "device auto: {}", device_name(Device::Auto)?);
     let _ = writeln!(out, "device reference: {}", device_name(Device::Reference)?);
     let _ = writeln!(out, "device cuda: not built in");
@@ -24,17 +26,28 @@ pub(super) fn doctor() -> Result<()> {
     super::print(&out)
 }
 
+/// The instructions in use, and the others that could be.
+fn cpu_path() -> Result<String> {
+    let used = student::isa()?;
+    let others: Vec<&str> = Isa::available().filter(|&isa| isa != used).map(Isa::name).collect();
+    Ok(match others.as_slice() {
+        [] => used.name().to_owned(),
+        _ => format!("{} (STEPSYNTH_CPU can ask for {})", used.name(), others.join(", ")),
+    })
+}
+
 #[cfg(target_arch = "x86_64")]
 fn cpu_features() -> String {
     let found: Vec<&str> = [
         ("avx2", std::is_x86_feature_detected!("avx2")),
         ("fma", std::is_x86_feature_detected!("fma")),
         ("avx512f", std::is_x86_feature_detected!("avx512f")),
+        ("avx512bf16", std::is_x86_feature_detected!("avx512bf16")),
     ]
     .into_iter()
     .filter_map(|(name, there)| there.then_some(name))
     .collect();
-    if found.is_empty() { "none of avx2, fma, avx512f".to_owned() } else { found.join(", ") }
+    if found.is_empty() { "none of avx2, fma, avx512f, avx512bf16".to_owned() } else { found.join(", ") }
 }
 
 #[cfg(not(target_arch = "x86_64"))]

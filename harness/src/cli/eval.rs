@@ -12,7 +12,7 @@ use super::gold::{GoldArguments, given};
 use super::train::measured;
 use crate::experiment::evaluate;
 use crate::experiment::real_world::RealWorld;
-use crate::experiment::settings::TrainSettings;
+use crate::experiment::settings::{Precision, TrainSettings};
 use crate::experiment::world::World as _;
 use crate::failure::Failure;
 use crate::report::table;
@@ -37,6 +37,9 @@ pub(super) struct EvalArguments {
     /// auto, cpu or reference
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// f32 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -63,7 +66,7 @@ pub(super) fn eval(arguments: &EvalArguments) -> Result<()> {
         (None, Some(_)) => SplitArgument::File,
         (None, None) => SplitArgument::Select,
     };
-    let saved = student::open(&arguments.model, arguments.device, arguments.max_length)?;
+    let saved = student::open(&arguments.model, arguments.device, arguments.precision, arguments.max_length)?;
     let device = saved.device.clone();
     let model = for_task(saved, &arguments.model, &task)?;
     let (name, metrics, n) = if let (SplitArgument::File, Some(file)) = (split, &arguments.file) {

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{directory, model_card};
 use crate::experiment::files;
+use crate::experiment::settings::Precision;
 use crate::failure::Failure;
 use crate::student::{self, Device};
 
@@ -26,7 +27,7 @@ pub(super) struct ExportArguments {
 pub(super) fn export(arguments: &ExportArguments) -> Result<()> {
     let ExportArguments { model, to, force } = arguments;
     refuse_run(model)?;
-    let saved = student::open(model, Device::Cpu, None)?;
+    let saved = student::open(model, Device::Cpu, Precision::F32, None)?;
     directory::check(to, "--to", *force)?;
     let card = model_card::write(model, &saved)?;
     directory::write(to, |fresh| {

@@ -10,6 +10,7 @@ use clap::Args;
 use stepsynth_core::config::Head;
 
 use super::predict_line::{self as line, Asked};
+use crate::experiment::settings::Precision;
 use crate::failure::Failure;
 use crate::student::{self, Device, Saved};
 
@@ -39,10 +40,13 @@ pub(super) struct PredictArguments {
     /// auto, cpu or reference
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// f32 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
 }
 
 pub(super) fn predict(arguments: &PredictArguments) -> Result<()> {
-    let saved = student::open(&arguments.model, arguments.device, arguments.max_length)?;
+    let saved = student::open(&arguments.model, arguments.device, arguments.precision, arguments.max_length)?;
     if io::stdin().is_terminal() {
         eprintln!("reading JSON lines from the terminal; an empty file ends it (Ctrl-D)");
     }

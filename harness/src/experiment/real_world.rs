@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stepsynth_datasets::load::ReadOptions;
@@ -24,8 +24,8 @@ use crate::teacher::{Recording, Simulated, Teacher};
 /// Test rows of a laboratory task whose spec does not say.
 const LABORATORY_TEST_ROWS: usize = 1000;
 
-/// Files of a model directory that make a student what it is.
-const STUDENT_FILES: [&str; 4] = ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt"];
+/// Files of a model directory that, with its safetensors files, make a student what it is.
+const STUDENT_FILES: [&str; 3] = ["config.json", "tokenizer.json", "vocab.txt"];
 
 /// The world of one spec on one device.
 pub struct RealWorld<'a> {
@@ -137,8 +137,13 @@ impl World for RealWorld<'_> {
 
     fn student_files(&self) -> Result<BTreeMap<String, String>> {
         let Origin::Directory(directory) = &self.origin else { return Ok(BTreeMap::new()) };
-        let there = STUDENT_FILES.iter().filter(|name| directory.join(name).is_file());
-        there.map(|name| Ok(((*name).to_owned(), hash::file(&directory.join(name)).map_err(bad_input)?))).collect()
+        let entries = std::fs::read_dir(directory).with_context(|| directory.display().to_string())?;
+        let names: Vec<String> =
+            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<std::io::Result<_>>()?;
+        // Large checkpoints are several files.
+        let counts = |name: &String| STUDENT_FILES.contains(&name.as_str()) || name.ends_with(".safetensors");
+        let hashed = |name: String| Ok((name.clone(), hash::file(&directory.join(name)).map_err(bad_input)?));
+        names.into_iter().filter(counts).map(hashed).collect()
     }
 
     fn device(&self) -> String {

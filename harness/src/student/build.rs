@@ -11,7 +11,7 @@ use stepsynth_core::reference::Reference;
 use stepsynth_core::tokenize::Tokenizer;
 use stepsynth_datasets::hub::{ModelId, Settings, cached_model};
 use stepsynth_datasets::{Kind, TaskSpec};
-use stepsynth_kernels::cpu::Cpu;
+use stepsynth_kernels::cpu::{self, Cpu, Isa};
 
 use super::{EncoderStudent, SHAPES, Shape, Student};
 use crate::experiment::settings::{Precision, TrainSettings};
@@ -129,10 +129,19 @@ pub fn build(
 
 /// The fast CPU backend.
 pub(super) fn cpu(threads: usize, precision: Precision) -> Result<Cpu> {
-    match precision {
-        Precision::F32 => Ok(Cpu::new(threads)?),
-        Precision::Bf16 => Err(Failure::usage("precision bf16 is not in this build; use f32")),
-    }
+    let precision = match precision {
+        Precision::F32 => cpu::Precision::F32,
+        Precision::Bf16 => cpu::Precision::Bf16,
+    };
+    Ok(Cpu::with_isa(threads, precision, isa()?)?)
+}
+
+/// The instructions of the fast CPU backend, for `doctor`.
+///
+/// # Errors
+/// [`Failure::Usage`] if the environment asks for instructions that there are not.
+pub fn isa() -> Result<Isa> {
+    Isa::choose().map_err(|error| Failure::Usage(error.to_string()).into())
 }
 
 /// The reference backend.
@@ -166,7 +175,7 @@ pub(super) fn check_directory(directory: &Path, setting: &str, max_length: usize
 /// If the backend cannot start.
 pub fn device_name(device: Device) -> Result<String> {
     Ok(match device {
-        Device::Auto | Device::Cpu => Cpu::new(1)?.name(),
+        Device::Auto | Device::Cpu => cpu(1, Precision::F32)?.name(),
         Device::Reference => Reference::<f32>::new().name(),
     })
 }

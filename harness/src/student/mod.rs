@@ -13,7 +13,7 @@ use std::path::Path;
 
 use stepsynth_datasets::{Example, Input};
 
-pub use build::{Device, Origin, build, device_name};
+pub use build::{Device, Origin, build, device_name, isa};
 pub use encoder::EncoderStudent;
 pub use saved::{Saved, open};
 pub use score::score;

@@ -41,7 +41,7 @@ pub struct Saved {
 ///
 /// # Errors
 /// [`Failure::Usage`] if the directory holds no model with a trained head, or the length does not fit the model.
-pub fn open(directory: &Path, device: Device, max_length: Option<usize>) -> Result<Saved> {
+pub fn open(directory: &Path, device: Device, precision: Precision, max_length: Option<usize>) -> Result<Saved> {
     let place = directory.display();
     if !directory.join("config.json").is_file() {
         return Err(Failure::usage(format!("model {place}: not a model directory; there is no config.json")));
@@ -60,8 +60,8 @@ pub fn open(directory: &Path, device: Device, max_length: Option<usize>) -> Resu
     let lengths = Lengths { max_length: longest, stride };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (model, device) = match device {
-        Device::Auto | Device::Cpu => learned(cpu(threads, Precision::F32)?, directory, head, lengths)?,
-        Device::Reference => learned(reference(Precision::F32)?, directory, head, lengths)?,
+        Device::Auto | Device::Cpu => learned(cpu(threads, precision)?, directory, head, lengths)?,
+        Device::Reference => learned(reference(precision)?, directory, head, lengths)?,
     };
     let labels = if head == Head::QuestionAnswering { Vec::new() } else { config.id2label };
     Ok(Saved { labels, head, max_length: longest, training, device, model })
@@ -77,7 +77,7 @@ fn learned<B: Backend + 'static>(
     let tokenizer = Tokenizer::load(directory).map_err(usage)?;
     let (model, new_head) = Model::load(&backend, directory, head, 0).map_err(usage)?;
     if let Some(new_head) = new_head {
-        return Err(untrained(directory, &format!("{} not in its file", new_head.missing.join(", "))));
+        return Err(untrained(directory, &format!("its weights lack {}", new_head.missing.join(", "))));
     }
     let device = backend.name();
     Ok((Box::new(Learned { backend: Arc::new(backend), model, reader: Reader { tokenizer, head, lengths } }), device))
