@@ -6,6 +6,8 @@ mod batch;
 pub mod config;
 mod error;
 mod file;
+#[cfg(test)]
+mod fuzz;
 pub mod metric;
 pub mod model;
 pub mod random;

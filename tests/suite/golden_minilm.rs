@@ -91,12 +91,12 @@ enum Precision {
 impl Training {
     /// What a loss curve is compared with, and how far it may be from it.
     ///
-    /// In f32 each loss has the rounding of its own pass, and the curve drifts as PyTorch's own does, of which there is one
-    /// draw: four times that. In bf16 the curve may be twice as far from f32 as PyTorch's under bf16 autocast.
-    fn yardstick(&self, precision: Precision, rounding: f64) -> (&[f64], f64) {
+    /// In f32 the curve drifts as PyTorch's own does, of which there is one draw: four times that, and one unit of rounding of
+    /// numbers of order one. In bf16 it may be twice as far from f32 as PyTorch's under bf16 autocast.
+    fn yardstick(&self, precision: Precision) -> (&[f64], f64) {
         let distance = |one: &[f64], other: &[f64]| worst(one.iter().zip(other).map(|(a, b)| a - b));
         match precision {
-            Precision::F32 => (&self.torch_f64, rounding + 4.0 * distance(&self.torch_f32, &self.torch_f64)),
+            Precision::F32 => (&self.torch_f64, 4.0 * distance(&self.torch_f32, &self.torch_f64) + 4.0 * f64::from(f32::EPSILON)),
             Precision::Bf16 => (&self.torch_f32, 2.0 * distance(&self.torch_bf16_autocast, &self.torch_f32)),
         }
     }
@@ -242,7 +242,7 @@ fn check_curve<B: Backend>(backend: &B, precision: Precision) {
         step.loss_sum / rows.len() as f64
     });
     let curve: Vec<f64> = curve.collect();
-    let (wanted, bound) = training.yardstick(precision, rounding(model.config(), 30, 1));
+    let (wanted, bound) = training.yardstick(precision);
     let distance = worst(curve.iter().zip(wanted).map(|(a, b)| a - b));
     eprintln!("loss curve: off by {distance:.2e}, bound {bound:.2e}");
     assert!(distance <= bound, "loss curve off by {distance:e}, bound {bound:e}: {curve:?}");
@@ -257,7 +257,7 @@ fn the_stored_numbers_are_usable() {
         assert!(curve.len() == 20 && curve.iter().all(|loss| loss.is_finite()));
         assert!(curve[19] < 0.5 * curve[0], "the loss falls");
     }
-    let (single, half) = (training.yardstick(Precision::F32, 0.0).1, training.yardstick(Precision::Bf16, 0.0).1);
+    let (single, half) = (training.yardstick(Precision::F32).1, training.yardstick(Precision::Bf16).1);
     assert!(single > 0.0 && 100.0 * single < half && half < 0.01, "{single:e} {half:e}");
     let tokens = sequences(&expected)[expected.hidden.row].ids.len();
     assert_eq!(expected.hidden.values.values.len(), 6 * 2 * tokens);
@@ -268,7 +268,9 @@ fn the_stored_numbers_are_usable() {
 #[test]
 fn the_published_tokenizer_gives_the_same_ids() {
     let Some(directory) = directory() else { return };
-    for file in ["tokenizer.json", "vocab.txt"] {
+    let present: Vec<_> = ["tokenizer.json", "vocab.txt"].into_iter().filter(|file| directory.join(file).exists()).collect();
+    assert!(!present.is_empty());
+    for file in present {
         let tokenizer = Tokenizer::load(&directory.join(file)).unwrap();
         for Input { text, text_pair, ids, token_types, .. } in expected().inputs {
             let sequence = tokenizer.encode(&text, text_pair.as_deref(), 512, Truncation::LongestFirst).unwrap();
@@ -281,10 +283,11 @@ fn the_published_tokenizer_gives_the_same_ids() {
 fn a_new_head_on_the_published_encoder_is_reported() {
     let Some(directory) = directory() else { return };
     let (_, new_head) = Model::load(&Reference::<f32>::new(), &directory, CLASSES, 3).unwrap();
-    let file = directory.join("model.safetensors");
+    let new_head = new_head.unwrap();
+    assert_eq!(new_head.file.parent(), Some(directory.as_path()));
     let missing = "classifier.weight, classifier.bias are not in";
-    let line = format!("{missing} {}: a new head for 2 classes is initialised from seed 3", file.display());
-    assert_eq!(new_head.unwrap().to_string(), line);
+    let line = format!("{missing} {}: a new head for 2 classes is initialised from seed 3", new_head.file.display());
+    assert_eq!(new_head.to_string(), line);
 }
 
 /// The plain backend is slow, so only its first and last layers and a few logits.

@@ -112,7 +112,7 @@ pub(crate) const MAX_FILE: u64 = 16 << 20;
 
 /// Largest sizes accepted: above every published model of these families, small enough that a hostile file cannot ask for
 /// an absurd allocation.
-const MAX_VOCABULARY: usize = 2_000_000;
+pub(crate) const MAX_VOCABULARY: usize = 2_000_000;
 const MAX_HIDDEN: usize = 16_384;
 const MAX_LAYERS: usize = 256;
 const MAX_FEED_FORWARD: usize = 65_536;
@@ -179,7 +179,7 @@ impl EncoderConfig {
     /// # Errors
     /// [`Error::Config`] naming the field.
     pub fn validate(&self, place: &str) -> Result<()> {
-        let fail = |message: String| Err(Error::Config { place: place.to_owned(), message });
+        let fail = |message: String| Err(Error::Config { place: place.to_owned(), message: file::printable(&message) });
         let name = json::Names::of(self.family);
         let sizes = [
             (name.vocab_size, self.vocab_size, MAX_VOCABULARY),

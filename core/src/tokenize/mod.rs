@@ -10,10 +10,12 @@ pub use question::Window;
 
 use std::path::Path;
 
+use tokenizers::processors::bert::BertProcessing;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 use tokenizers::{Encoding, Tokenizer as Library};
 
 use self::settings::Settings;
+use crate::config::MAX_VOCABULARY;
 use crate::{Error, Result, Sequence, file};
 
 /// Tokens that every vocabulary trained here begins with, in the order of their ids.
@@ -72,8 +74,7 @@ impl Tokenizer {
         let in_file = |error: String| Error::Tokenizer(file::printable(&format!("{}: {error}", path.display())));
         let directory = path.parent().unwrap_or(Path::new(""));
         let library = if path.extension().is_some_and(|extension| extension == "json") {
-            let library = Library::from_bytes(&text).map_err(|error| in_file(error.to_string()))?;
-            pipeline::check(&library).map_err(in_file)?;
+            let library = pipeline::from_json(&text).map_err(in_file)?;
             let settings = Settings::read(directory, false)?;
             let contradiction = pipeline::normalizer(&library).and_then(|normalizer| settings.contradiction(normalizer));
             if let Some(message) = contradiction {
@@ -161,17 +162,17 @@ impl Tokenizer {
     }
 
     fn wrap(mut library: Library) -> Result<Self, String> {
-        library.with_truncation(None).map_err(|error| error.to_string())?;
-        library.with_padding(None);
         let id = |token: &str| {
             library.token_to_id(token).ok_or_else(|| format!("{token} is not in the vocabulary; is this a BERT tokenizer?"))
         };
         id(UNKNOWN)?;
         let (cls, sep) = (id(CLS)?, id(SEP)?);
-        pipeline::settle_post_processor(&mut library, cls, sep)?;
         let largest = library.get_vocab(true).into_values().max().unwrap_or(0);
-        // Ids are i32 in batches.
-        i32::try_from(largest).map_err(|_| format!("token id {largest} is too large"))?;
+        // Ids are i32 in batches, and tables of all ids are made.
+        if largest as usize >= MAX_VOCABULARY {
+            return Err(format!("token id {largest} is too large, must be below {MAX_VOCABULARY}"));
+        }
+        library.with_post_processor(Some(BertProcessing::new((SEP.to_owned(), sep), (CLS.to_owned(), cls))));
         Ok(Self { cls: cls as i32, sep: sep as i32, vocab_size: largest as usize + 1, library })
     }
 }

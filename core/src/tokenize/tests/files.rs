@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::EncoderConfig;
+use crate::fuzz::{any_change, change, check_line};
 
 fn config(family: &str) -> EncoderConfig {
     let text = format!(
@@ -55,7 +56,12 @@ fn stored_truncation_and_padding_are_dropped() {
 fn broken_files_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tokenizer.json");
-    for (text, part) in [("{", "EOF"), ("{}", "missing"), ("[1]", ""), (&"[".repeat(1 << 20), "")] {
+    for (text, part) in [
+        ("{", "EOF"),
+        ("{}", "its normalizer must be"),
+        ("[1]", "must be a JSON object"),
+        (&"[".repeat(1 << 20), "recursion limit"),
+    ] {
         std::fs::write(&path, text).unwrap();
         let error = Tokenizer::load(&path).err().unwrap().to_string();
         assert!(error.starts_with(&format!("tokenizer: {}: ", path.display())) && error.contains(part), "{error}");
@@ -156,6 +162,20 @@ fn settings_of_other_tokenizers_are_errors() {
     }
 }
 
+/// The post-processor as published files write it, for `[CLS]` 2 and the given id of `[SEP]`.
+fn template(sep: u32) -> Value {
+    let special = |token: &str, segment: u32| json!({"SpecialToken": {"id": token, "type_id": segment}});
+    let sequence = |name: &str, segment: u32| json!({"Sequence": {"id": name, "type_id": segment}});
+    let (cls, a, b) = (special("[CLS]", 0), sequence("A", 0), sequence("B", 1));
+    let token = |token: &str, id: u32| json!({"id": token, "ids": [id], "tokens": [token]});
+    json!({
+        "type": "TemplateProcessing",
+        "single": [cls, a, special("[SEP]", 0)],
+        "pair": [cls, a, special("[SEP]", 0), b, special("[SEP]", 1)],
+        "special_tokens": {"[CLS]": token("[CLS]", 2), "[SEP]": token("[SEP]", sep)},
+    })
+}
+
 /// A `tokenizer.json` with one part exchanged.
 #[test]
 fn other_pipelines_are_errors() {
@@ -168,10 +188,14 @@ fn other_pipelines_are_errors() {
         ("/model", bpe, "its model is BPE, must be WordPiece"),
         ("/model", unigram, "its model is Unigram, must be WordPiece"),
         ("/model/continuing_subword_prefix", json!("@@"), "its WordPiece has unk_token, continuing_subword_prefix"),
+        ("/model/vocab/film", json!(4_000_000_000_u32), "token id 4000000000 is too large, must be below 2000000"),
         ("/normalizer", json!({"type": "Lowercase"}), "its normalizer must be a BertNormalizer"),
         ("/normalizer", Value::Null, "its normalizer must be a BertNormalizer"),
         ("/normalizer/clean_text", json!(false), "its normalizer must be a BertNormalizer with clean_text"),
         ("/pre_tokenizer", json!({"type": "Whitespace"}), "its pre_tokenizer must be a BertPreTokenizer"),
+        ("/added_tokens/4/id", json!(77), "its added token \"[MASK]\" does not get its id 77 after this vocabulary"),
+        ("/post_processor/sep/1", json!(9), "its post_processor must put [CLS] and [SEP]"),
+        ("/post_processor", template(4), "its post_processor must put [CLS] and [SEP]"),
         ("/post_processor", roberta, "its post_processor must put [CLS] and [SEP] and segments as BERT's does"),
     ];
     let folder = tempfile::tempdir().unwrap();
@@ -183,11 +207,13 @@ fn other_pipelines_are_errors() {
         let error = Tokenizer::load(&path).err().unwrap().to_string();
         assert!(error.starts_with(&format!("tokenizer: {}: {message}", path.display())), "{error}");
     }
-    // None at all is the one that transformers would add.
-    let mut json = bert.clone();
-    json["post_processor"] = Value::Null;
-    std::fs::write(&path, json.to_string()).unwrap();
-    assert_eq!(Tokenizer::load(&path).unwrap().to_json().unwrap(), tokenizer().to_json().unwrap());
+    // None at all is the one that transformers would add; a template is another way to write it; decoders do not matter.
+    for (part, value) in [("/post_processor", Value::Null), ("/post_processor", template(3)), ("/decoder", json!(5))] {
+        let mut json = bert.clone();
+        *json.pointer_mut(part).unwrap() = value;
+        std::fs::write(&path, json.to_string()).unwrap();
+        assert_eq!(Tokenizer::load(&path).unwrap().to_json().unwrap(), tokenizer().to_json().unwrap());
+    }
 }
 
 #[test]
@@ -238,4 +264,28 @@ fn ids_with_gaps_have_no_vocabulary_file() {
     tokenizer.save(folder.path(), &config("bert")).unwrap();
     assert!(!folder.path().join("vocab.txt").exists());
     assert_eq!(Tokenizer::load(folder.path()).unwrap().vocab_size(), 1001);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// A file damaged at random gives one line, or a tokeniser that can be used and written.
+    #[test]
+    fn changed_files_give_one_line_or_load(changes in prop::collection::vec(any_change(), 1..4), which in 0..3_usize) {
+        let name = ["tokenizer.json", "vocab.txt", CONFIG][which];
+        let folder = tempfile::tempdir().unwrap();
+        tokenizer().save(folder.path(), &config("bert")).unwrap();
+        let path = folder.path().join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        change(&mut bytes, changes, usize::MAX);
+        std::fs::write(&path, String::from_utf8_lossy(&bytes).as_bytes()).unwrap();
+        let file = if name == CONFIG { "vocab.txt" } else { name };
+        match Tokenizer::load(&folder.path().join(file)) {
+            Err(error) => check_line(&error),
+            Ok(tokenizer) => {
+                tokenizer.encode(TEXTS[0], Some(TEXTS[2]), 30, Truncation::LongestFirst).unwrap();
+                tokenizer.save(folder.path(), &config("bert")).unwrap();
+            }
+        }
+    }
 }

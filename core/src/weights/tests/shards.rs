@@ -40,11 +40,14 @@ fn several_files_load_as_one() {
     assert_eq!(load(&directory.path().join(find::INDEX), &config, CLASSES).unwrap().tensors, tensors);
 }
 
+/// A change of an index.
+type Edit<'a> = &'a dyn Fn(&mut Value);
+
 #[test]
 fn an_index_must_agree_with_its_files() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let message = |edit: &dyn Fn(&mut Value)| {
+    let message = |edit: Edit<'_>| {
         let (config, _) = write_shards(directory);
         let mut index = read_index(directory);
         edit(&mut index);
@@ -54,7 +57,7 @@ fn an_index_must_agree_with_its_files() {
     };
     let map = |name: &'static str, file: Value| move |index: &mut Value| index["weight_map"][name] = file.clone();
     let word = "bert.embeddings.word_embeddings.weight";
-    let cases: [(&dyn Fn(&mut Value), String); 8] = [
+    let cases: [(Edit<'_>, String); 8] = [
         (
             &map(word, json!("model-1.safetensors")),
             format!("tensor {word} is in model-0.safetensors, weight_map says in model-1.safetensors"),
