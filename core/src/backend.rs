@@ -127,6 +127,27 @@ pub struct AdamWSlot<'a, T> {
     pub decay: bool,
 }
 
+/// What a linear layer's `d_x = d_y w` is combined with. The tensors have the shape of `d_x`.
+pub enum InputGradient<'a, T> {
+    /// `d_x = d_y w + other`: the input has another use, whose gradient this is.
+    Plus(&'a T),
+    /// `d_x = (d_y w) f'(inner)`: the input was `f(inner)`, and the gradient of `inner` is wanted.
+    Through {
+        /// The argument of the activation.
+        inner: &'a T,
+        /// The activation `f`.
+        kind: Activation,
+    },
+}
+
+impl<T> Clone for InputGradient<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for InputGradient<'_, T> {}
+
 /// A packed batch on the device, with the host's copy.
 pub struct DeviceBatch<I> {
     /// Token ids, `N`.
@@ -226,6 +247,75 @@ pub trait Backend: Send + Sync {
         x: &Self::Tensor,
         w: &Self::Tensor,
     ) -> Result<()>;
+
+    /// [`linear`](Self::linear) and [`activation`](Self::activation): `inner = x w^T + b`, `y = f(inner)`.
+    ///
+    /// Shapes: `y, inner (N, O)`, `x (N, I)`, `w (O, I)`, `b (1, O)`. Overwrites `y` and `inner`, which only a backward pass
+    /// needs.
+    fn linear_activation(
+        &self,
+        y: &mut Self::Tensor,
+        inner: Option<&mut Self::Tensor>,
+        x: &Self::Tensor,
+        w: &Self::Tensor,
+        b: &Self::Tensor,
+        kind: Activation,
+    ) -> Result<()> {
+        let (rows, columns) = self.shape(y);
+        let mut temporary = None;
+        let inner = match inner {
+            Some(inner) => inner,
+            None => temporary.insert(self.empty(rows, columns)?),
+        };
+        self.linear(inner, x, w, b)?;
+        self.activation(y, inner, kind)
+    }
+
+    /// [`linear`](Self::linear) in a residual branch: `y = drop(x w^T + b) + residual`, with the mask of
+    /// [`dropout`](Self::dropout).
+    ///
+    /// Shapes: `y, residual (N, O)`, `x (N, I)`, `w (O, I)`, `b (1, O)`. Overwrites `y`.
+    fn linear_residual(
+        &self,
+        y: &mut Self::Tensor,
+        x: &Self::Tensor,
+        w: &Self::Tensor,
+        b: &Self::Tensor,
+        dropout: Option<&Dropout>,
+        residual: &Self::Tensor,
+    ) -> Result<()> {
+        self.linear(y, x, w, b)?;
+        if let Some(dropout) = dropout {
+            self.dropout(y, dropout)?;
+        }
+        self.add(y, residual)
+    }
+
+    /// [`linear_backward`](Self::linear_backward) whose `d_x` is what `then` says; the same shapes and effects otherwise.
+    #[expect(clippy::too_many_arguments, reason = "the operation has this many tensors")]
+    fn linear_backward_into(
+        &self,
+        d_x: &mut Self::Tensor,
+        then: InputGradient<'_, Self::Tensor>,
+        d_w: &mut Self::Tensor,
+        d_b: &mut Self::Tensor,
+        d_y: &Self::Tensor,
+        x: &Self::Tensor,
+        w: &Self::Tensor,
+    ) -> Result<()> {
+        match then {
+            InputGradient::Plus(other) => {
+                self.linear_backward(Some(d_x), d_w, d_b, d_y, x, w)?;
+                self.add(d_x, other)
+            }
+            InputGradient::Through { inner, kind } => {
+                let (rows, columns) = self.shape(d_x);
+                let mut d_activated = self.empty(rows, columns)?;
+                self.linear_backward(Some(&mut d_activated), d_w, d_b, d_y, x, w)?;
+                self.activation_backward(d_x, &d_activated, inner, kind)
+            }
+        }
+    }
 
     /// Layer normalisation over columns: `y = (x - mean) rstd gamma + beta`, `rstd = 1 / sqrt(var + epsilon)` with the
     /// biased variance, computed in two passes.

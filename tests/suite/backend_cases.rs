@@ -1,16 +1,18 @@
 //! Every operation of every backend on the cases of `tests/cases.toml`.
 //!
 //! The truth is the reference in f64. A backend may be at most twice as far from it as the reference in f32 is, plus four
-//! units of rounding of the largest value of that output. NaN fails.
+//! units of rounding of the largest value of that output. NaN fails. Where linear layers multiply in bfloat16, the plain run
+//! is the reference in f32 with the operands of their products rounded to it.
 
 use std::path::Path;
 
+use proptest::prelude::*;
 use serde::Deserialize;
-use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceBatch, Dropout, Real};
+use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceBatch, Dropout, InputGradient, Real};
 use stepsynth_core::random::Stream;
 use stepsynth_core::reference::Reference;
 use stepsynth_core::{Batch, Sequence};
-use stepsynth_kernels::cpu::Cpu;
+use stepsynth_kernels::cpu::{Cpu, Isa, Precision};
 
 #[derive(Deserialize)]
 struct Cases {
@@ -104,6 +106,8 @@ fn cases() -> Vec<Case> {
 /// Draws inputs on a backend: the same f32 numbers everywhere, and collects named outputs.
 struct Bench<'a, B: Backend> {
     backend: &'a B,
+    /// Numbers in which linear layers multiply, for a backend that knows only its own: operands are rounded to it here.
+    operands: Precision,
     seed: u64,
     drawn: std::cell::Cell<u64>,
     outputs: Vec<(&'static str, Vec<f64>)>,
@@ -140,15 +144,34 @@ impl<B: Backend> Bench<'_, B> {
         self.backend.empty(rows, columns).unwrap()
     }
 
+    /// An operand of a linear layer's product.
+    fn operand(&self, tensor: &B::Tensor) -> B::Tensor {
+        let (rows, columns) = self.backend.shape(tensor);
+        let mut host = self.backend.download(tensor).unwrap();
+        if self.operands == Precision::Bf16 {
+            host.iter_mut().for_each(|value| *value = B::Scalar::of(to_bfloat16(value.f64())));
+        }
+        self.backend.upload(rows, columns, &host).unwrap()
+    }
+
     fn keep(&mut self, name: &'static str, tensor: &B::Tensor) {
         let values = self.backend.download(tensor).unwrap().into_iter().map(Real::f64).collect();
         self.outputs.push((name, values));
     }
 }
 
+/// Rounded to the eight significant bits of bfloat16, to nearest with ties to even; for numbers of its normal range.
+fn to_bfloat16(x: f64) -> f64 {
+    let place = 2.0_f64.powi(x.abs().max(f64::MIN_POSITIVE).log2().floor() as i32 - 7);
+    (x / place).round_ties_even() * place
+}
+
+/// Named outputs of a case.
+type Outputs = Vec<(&'static str, Vec<f64>)>;
+
 /// Runs forward and backward of one case; accumulated outputs start from random numbers, so that `+=` is tested.
-fn run<B: Backend>(backend: &B, case: &Case, seed: u64) -> Vec<(&'static str, Vec<f64>)> {
-    let mut bench = Bench { backend, seed, drawn: std::cell::Cell::new(0), outputs: Vec::new() };
+fn run<B: Backend>(backend: &B, case: &Case, seed: u64, operands: Precision) -> Outputs {
+    let mut bench = Bench { backend, operands, seed, drawn: std::cell::Cell::new(0), outputs: Vec::new() };
     match case.clone() {
         Case::Embed { lengths, columns } => embed(&mut bench, &lengths, columns),
         Case::Linear { rows, inputs, outputs } => linear(&mut bench, rows, inputs, outputs),
@@ -204,18 +227,45 @@ fn embed<B: Backend>(bench: &mut Bench<'_, B>, lengths: &[usize], columns: usize
 }
 
 fn linear<B: Backend>(bench: &mut Bench<'_, B>, rows: usize, inputs: usize, outputs: usize) {
+    let backend = bench.backend;
     let (x, w, b) = (bench.random(rows, inputs), bench.random(outputs, inputs), bench.random(1, outputs));
-    let mut y = bench.empty(rows, outputs);
-    bench.backend.linear(&mut y, &x, &w, &b).unwrap();
+    let (residual, d_y, other) = (bench.random(rows, outputs), bench.random(rows, outputs), bench.random(rows, inputs));
+    let (x, w, d_y_operand) = (bench.operand(&x), bench.operand(&w), bench.operand(&d_y));
+    let (mut y, mut inner) = (bench.empty(rows, outputs), bench.empty(rows, outputs));
+    backend.linear(&mut y, &x, &w, &b).unwrap();
     bench.keep("y", &y);
-    let d_y = bench.random(rows, outputs);
+    for kind in [Activation::GeluErf, Activation::GeluTanh, Activation::Relu, Activation::Tanh] {
+        backend.linear_activation(&mut y, Some(&mut inner), &x, &w, &b, kind).unwrap();
+        bench.keep("inner", &inner);
+        bench.keep("activated", &y);
+        backend.linear_activation(&mut y, None, &x, &w, &b, kind).unwrap();
+        bench.keep("activated, inner not kept", &y);
+    }
+    for p in [0.0, 0.3] {
+        let dropout = Dropout::new(p, Stream::new(bench.seed, "mask"));
+        backend.linear_residual(&mut y, &x, &w, &b, dropout.as_ref(), &residual).unwrap();
+        bench.keep("with residual", &y);
+    }
+
     let (mut d_x, mut d_w, mut d_b) = (bench.empty(rows, inputs), bench.random(outputs, inputs), bench.random(1, outputs));
-    bench.backend.linear_backward(Some(&mut d_x), &mut d_w, &mut d_b, &d_y, &x, &w).unwrap();
+    // The sum of `d_y` is taken before anything is rounded.
+    let (mut d_w_unused, mut d_b_unused) = (bench.random(outputs, inputs), bench.random(1, outputs));
+    backend.linear_backward(None, &mut d_w_unused, &mut d_b, &d_y, &x, &w).unwrap();
+    bench.keep("d_b", &d_b);
+    backend.linear_backward(Some(&mut d_x), &mut d_w, &mut d_b_unused, &d_y_operand, &x, &w).unwrap();
     bench.keep("d_x", &d_x);
     bench.keep("d_w", &d_w);
-    bench.keep("d_b", &d_b);
-    bench.backend.linear_backward(None, &mut d_w, &mut d_b, &d_y, &x, &w).unwrap();
+    backend.linear_backward(None, &mut d_w, &mut d_b_unused, &d_y_operand, &x, &w).unwrap();
     bench.keep("d_w without d_x", &d_w);
+    let plus = InputGradient::Plus(&other);
+    backend.linear_backward_into(&mut d_x, plus, &mut d_w, &mut d_b_unused, &d_y_operand, &x, &w).unwrap();
+    bench.keep("d_x plus another", &d_x);
+    for kind in [Activation::GeluErf, Activation::GeluTanh, Activation::Relu, Activation::Tanh] {
+        let through = InputGradient::Through { inner: &other, kind };
+        backend.linear_backward_into(&mut d_x, through, &mut d_w, &mut d_b_unused, &d_y_operand, &x, &w).unwrap();
+        bench.keep("d_x through an activation", &d_x);
+    }
+    bench.keep("d_w in the end", &d_w);
 }
 
 fn layer_norm<B: Backend>(bench: &mut Bench<'_, B>, rows: usize, columns: usize) {
@@ -312,34 +362,81 @@ fn distance(left: &[f64], right: &[f64]) -> f64 {
     left.iter().zip(right).fold(0.0, |worst, (a, b)| if (a - b).is_nan() { f64::INFINITY } else { worst.max((a - b).abs()) })
 }
 
-/// The check every backend passes.
-fn check<B: Backend>(backend: &B) {
-    for (number, case) in cases().iter().enumerate() {
-        let seed = number as u64;
-        let truth = run(&Reference::<f64>::new(), case, seed);
-        let plain = run(&Reference::<f32>::new(), case, seed);
-        let got = run(backend, case, seed);
-        for (((name, truth), (_, plain)), (_, got)) in truth.iter().zip(&plain).zip(&got) {
-            let largest = truth.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-            let allowed = 2.0 * distance(plain, truth) + 4.0 * f64::from(f32::EPSILON) * largest;
-            let error = distance(got, truth);
-            assert!(
-                error <= allowed,
-                "{} on case {number} {case:?}: {name} is off by {error:e}, allowed {allowed:e}",
-                backend.name()
-            );
-        }
+/// The check every backend passes, on one case. Several backends that have to agree bit for bit are checked at once.
+fn check_case<B: Backend>(backends: &[B], operands: Precision, case: &Case, seed: u64) {
+    let truth = run(&Reference::<f64>::new(), case, seed, Precision::F32);
+    let plain = run(&Reference::<f32>::new(), case, seed, operands);
+    let got = run(&backends[0], case, seed, Precision::F32);
+    for (((name, truth), (_, plain)), (_, got)) in truth.iter().zip(&plain).zip(&got) {
+        let largest = truth.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let allowed = 2.0 * distance(plain, truth) + 4.0 * f64::from(f32::EPSILON) * largest;
+        let error = distance(got, truth);
+        let backend = backends[0].name();
+        assert!(error <= allowed, "{backend} on case {seed} {case:?}: {name} is off by {error:e}, allowed {allowed:e}");
     }
+    for other in &backends[1..] {
+        assert!(run(other, case, seed, Precision::F32) == got, "{} on case {seed} {case:?}: not the same bits", other.name());
+    }
+}
+
+fn check<B: Backend>(backends: &[B], operands: Precision) {
+    for (number, case) in cases().iter().enumerate() {
+        check_case(backends, operands, case, number as u64);
+    }
+}
+
+/// One backend for each of several numbers of threads.
+fn cpus(precision: Precision, isa: Isa) -> Vec<Cpu> {
+    [1, 2, 3].map(|threads| Cpu::with_isa(threads, precision, isa).unwrap()).into()
 }
 
 #[test]
 fn reference_f32() {
-    check(&Reference::<f32>::new());
+    check(&[Reference::<f32>::new()], Precision::F32);
+}
+
+/// On every instruction set of this machine.
+#[test]
+fn cpu() {
+    for isa in Isa::available() {
+        check(&cpus(Precision::F32, isa), Precision::F32);
+    }
 }
 
 #[test]
-fn cpu() {
-    for threads in [1, 3] {
-        check(&Cpu::new(threads).unwrap());
+fn cpu_in_bfloat16() {
+    for isa in Isa::available() {
+        check(&cpus(Precision::Bf16, isa), Precision::Bf16);
+    }
+}
+
+/// A case of any sizes.
+fn any_case() -> impl Strategy<Value = Case> {
+    let size = || 1..40_usize;
+    let lengths = || prop::collection::vec(size(), 1..6);
+    let kind = prop::sample::select(vec![Kind::GeluErf, Kind::GeluTanh, Kind::Relu, Kind::Tanh]);
+    prop_oneof![
+        (lengths(), size()).prop_map(|(lengths, columns)| Case::Embed { lengths, columns }),
+        (1..200_usize, size(), size()).prop_map(|(rows, inputs, outputs)| Case::Linear { rows, inputs, outputs }),
+        (1..200_usize, size()).prop_map(|(rows, columns)| Case::LayerNorm { rows, columns }),
+        (1..200_usize, size(), kind).prop_map(|(rows, columns, kind)| Case::Activation { rows, columns, kind }),
+        (lengths(), 1..4_usize, 1..20_usize, prop::sample::select(vec![0.0, 0.2]))
+            .prop_map(|(lengths, heads, head_size, dropout)| Case::Attention { lengths, heads, head_size, dropout }),
+        (1..200_usize, size()).prop_map(|(rows, columns)| Case::Dropout { rows, columns, p: 0.3 }),
+        (1..200_usize, size()).prop_map(|(rows, columns)| Case::Elementwise { rows, columns }),
+        (5..200_usize, size()).prop_map(|(rows, columns)| Case::Gather { rows, columns }),
+        (1..200_usize, size()).prop_map(|(rows, columns)| Case::CrossEntropy { rows, columns }),
+        lengths().prop_map(|lengths| Case::SpanLoss { lengths }),
+        (1..200_usize, size()).prop_map(|(rows, columns)| Case::Adamw { rows, columns }),
+        (1..200_usize, size()).prop_map(|(rows, columns)| Case::Norm { rows, columns }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
+    #[test]
+    fn cpu_at_random_sizes(case in any_case(), seed in 0..1000_u64) {
+        check_case(&cpus(Precision::F32, Isa::choose().unwrap()), Precision::F32, &case, seed);
     }
 }

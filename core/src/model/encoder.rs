@@ -3,7 +3,7 @@
 use super::Model;
 use super::parameters::{POSITION, WORD, pair};
 use crate::Result;
-use crate::backend::{Backend, DeviceBatch, Dropout};
+use crate::backend::{Backend, DeviceBatch, Dropout, InputGradient};
 use crate::config::{EncoderConfig, Family};
 use crate::random::Stream;
 
@@ -51,12 +51,17 @@ struct NormTape<T> {
     output: T,
 }
 
-/// What the backward pass of one layer needs, besides the layer's input.
-struct LayerTape<T> {
+/// What the backward pass of an attention block needs, besides its input.
+struct AttentionTape<T> {
     qkv: T,
     attended: T,
     lse: T,
     middle: NormTape<T>,
+}
+
+/// What the backward pass of one layer needs, besides the layer's input.
+struct LayerTape<T> {
+    attention: AttentionTape<T>,
     inner: T,
     activated: T,
     output: NormTape<T>,
@@ -89,8 +94,11 @@ pub(super) fn forward<B: Backend>(
     let embedding = embed(backend, model, batch, sites)?;
     let mut tape = Tape { embedding, layers: Vec::with_capacity(model.config.layers) };
     for layer in 0..model.config.layers {
-        let next = layer_forward(backend, model, batch, layer, tape.hidden(), sites.map(|sites| &sites.layers[layer]))?;
-        tape.layers.push(next);
+        let sites = sites.map(|sites| &sites.layers[layer]);
+        let attention = attention_forward(backend, model, batch, layer, tape.hidden(), sites)?;
+        let mut inner = backend.empty(batch.host.tokens(), model.config.feed_forward)?;
+        let (activated, output) = ffn_forward(backend, model, layer, &attention.middle.output, Some(&mut inner), sites)?;
+        tape.layers.push(LayerTape { attention, inner, activated, output });
     }
     Ok(tape)
 }
@@ -99,7 +107,8 @@ pub(super) fn forward<B: Backend>(
 pub(super) fn infer<B: Backend>(backend: &B, model: &Model<B>, batch: &DeviceBatch<B::Indices>) -> Result<B::Tensor> {
     let mut hidden = embed(backend, model, batch, None)?.output;
     for layer in 0..model.config.layers {
-        hidden = layer_forward(backend, model, batch, layer, &hidden, None)?.output.output;
+        let middle = attention_forward(backend, model, batch, layer, &hidden, None)?.middle.output;
+        hidden = ffn_forward(backend, model, layer, &middle, None, None)?.1.output;
     }
     Ok(hidden)
 }
@@ -146,14 +155,15 @@ fn embed<B: Backend>(
     Ok(tape)
 }
 
-fn layer_forward<B: Backend>(
+/// `middle = norm(input + drop(attention_out(attention(qkv(input)))))`.
+fn attention_forward<B: Backend>(
     backend: &B,
     model: &Model<B>,
     batch: &DeviceBatch<B::Indices>,
     layer: usize,
     input: &B::Tensor,
     sites: Option<&LayerSites>,
-) -> Result<LayerTape<B::Tensor>> {
+) -> Result<AttentionTape<B::Tensor>> {
     let config = &model.config;
     let slots = model.layer(layer);
     let tokens = batch.host.tokens();
@@ -164,23 +174,27 @@ fn layer_forward<B: Backend>(
     let dropout = sites.and_then(|sites| sites.attention.as_ref());
     backend.attention(&mut attended, &mut lse, &qkv, batch, config.heads, dropout)?;
 
-    let mut sum = model.apply(backend, slots.attention_out, &attended)?;
-    if let Some(dropout) = sites.and_then(|sites| sites.attention_out.as_ref()) {
-        backend.dropout(&mut sum, dropout)?;
-    }
-    backend.add(&mut sum, input)?;
+    let dropout = sites.and_then(|sites| sites.attention_out.as_ref());
+    let sum = model.apply_residual(backend, slots.attention_out, &attended, dropout, input)?;
     let middle = norm(backend, model, slots.attention_norm, sum)?;
+    Ok(AttentionTape { qkv, attended, lse, middle })
+}
 
-    let inner = model.apply(backend, slots.ffn_in, &middle.output)?;
-    let mut activated = backend.empty(tokens, config.feed_forward)?;
-    backend.activation(&mut activated, &inner, config.activation)?;
-    let mut sum = model.apply(backend, slots.ffn_out, &activated)?;
-    if let Some(dropout) = sites.and_then(|sites| sites.ffn_out.as_ref()) {
-        backend.dropout(&mut sum, dropout)?;
-    }
-    backend.add(&mut sum, &middle.output)?;
+/// `activated = act(inner)` with `inner = ffn_in(middle)`, kept if asked for, and `output = norm(middle + drop(ffn_out(activated)))`.
+fn ffn_forward<B: Backend>(
+    backend: &B,
+    model: &Model<B>,
+    layer: usize,
+    middle: &B::Tensor,
+    inner: Option<&mut B::Tensor>,
+    sites: Option<&LayerSites>,
+) -> Result<(B::Tensor, NormTape<B::Tensor>)> {
+    let slots = model.layer(layer);
+    let activated = model.apply_activated(backend, slots.ffn_in, middle, inner)?;
+    let dropout = sites.and_then(|sites| sites.ffn_out.as_ref());
+    let sum = model.apply_residual(backend, slots.ffn_out, &activated, dropout, middle)?;
     let output = norm(backend, model, slots.ffn_norm, sum)?;
-    Ok(LayerTape { qkv, attended, lse, middle, inner, activated, output })
+    Ok((activated, output))
 }
 
 #[expect(clippy::too_many_arguments, reason = "a backward pass needs what the forward pass had, its tape and its gradients")]
@@ -196,36 +210,38 @@ fn layer_backward<B: Backend>(
 ) -> Result<B::Tensor> {
     let config = &model.config;
     let slots = model.layer(layer);
-    let tokens = batch.host.tokens();
     let (input, tape) = (tape.input_of(layer), &tape.layers[layer]);
+    let AttentionTape { qkv, attended, lse, middle } = &tape.attention;
 
     // output = norm(middle + drop(ffn_out(act(ffn_in(middle)))))
     let d_sum = norm_backward(backend, model, slots.ffn_norm, &tape.output, &d_output, gradients)?;
     drop(d_output);
-    let mut d_projected = model.copied(backend, &d_sum)?;
-    if let Some(dropout) = sites.and_then(|sites| sites.ffn_out.as_ref()) {
-        backend.dropout(&mut d_projected, dropout)?;
-    }
-    let d_activated = model.apply_backward(backend, slots.ffn_out, &d_projected, &tape.activated, gradients)?;
-    let mut d_inner = backend.empty(tokens, config.feed_forward)?;
-    backend.activation_backward(&mut d_inner, &d_activated, &tape.inner, config.activation)?;
-    drop(d_activated);
-    let mut d_middle = model.apply_backward(backend, slots.ffn_in, &d_inner, &tape.middle.output, gradients)?;
-    backend.add(&mut d_middle, &d_sum)?;
+    let branch = dropped(backend, model, &d_sum, sites.and_then(|sites| sites.ffn_out.as_ref()))?;
+    let d_projected = branch.as_ref().unwrap_or(&d_sum);
+    let through = InputGradient::Through { inner: &tape.inner, kind: config.activation };
+    let d_inner = model.apply_backward_into(backend, slots.ffn_out, d_projected, &tape.activated, through, gradients)?;
+    let plus = InputGradient::Plus(&d_sum);
+    let d_middle = model.apply_backward_into(backend, slots.ffn_in, &d_inner, &middle.output, plus, gradients)?;
+    drop(d_inner);
 
     // middle = norm(input + drop(attention_out(attention(qkv(input)))))
-    let d_sum = norm_backward(backend, model, slots.attention_norm, &tape.middle, &d_middle, gradients)?;
-    let mut d_projected = model.copied(backend, &d_sum)?;
-    if let Some(dropout) = sites.and_then(|sites| sites.attention_out.as_ref()) {
-        backend.dropout(&mut d_projected, dropout)?;
-    }
-    let d_attended = model.apply_backward(backend, slots.attention_out, &d_projected, &tape.attended, gradients)?;
-    let mut d_qkv = backend.empty(tokens, 3 * config.hidden)?;
+    let d_sum = norm_backward(backend, model, slots.attention_norm, middle, &d_middle, gradients)?;
+    drop(d_middle);
+    let branch = dropped(backend, model, &d_sum, sites.and_then(|sites| sites.attention_out.as_ref()))?;
+    let d_projected = branch.as_ref().unwrap_or(&d_sum);
+    let d_attended = model.apply_backward(backend, slots.attention_out, d_projected, attended, gradients)?;
+    let mut d_qkv = backend.empty(batch.host.tokens(), 3 * config.hidden)?;
     let dropout = sites.and_then(|sites| sites.attention.as_ref());
-    backend.attention_backward(&mut d_qkv, &d_attended, &tape.attended, &tape.lse, &tape.qkv, batch, config.heads, dropout)?;
-    let mut d_input = model.apply_backward(backend, slots.qkv, &d_qkv, input, gradients)?;
-    backend.add(&mut d_input, &d_sum)?;
-    Ok(d_input)
+    backend.attention_backward(&mut d_qkv, &d_attended, attended, lse, qkv, batch, config.heads, dropout)?;
+    model.apply_backward_into(backend, slots.qkv, &d_qkv, input, InputGradient::Plus(&d_sum), gradients)
+}
+
+/// A copy of `d_y` with dropout applied; `None` where nothing is dropped.
+fn dropped<B: Backend>(backend: &B, model: &Model<B>, d_y: &B::Tensor, dropout: Option<&Dropout>) -> Result<Option<B::Tensor>> {
+    let Some(dropout) = dropout else { return Ok(None) };
+    let mut copy = model.copied(backend, d_y)?;
+    backend.dropout(&mut copy, dropout)?;
+    Ok(Some(copy))
 }
 
 fn norm<B: Backend>(

@@ -1,7 +1,7 @@
 //! Where each parameter stands in the layout's order.
 
 use super::Model;
-use crate::backend::Backend;
+use crate::backend::{Backend, Dropout, InputGradient};
 use crate::config::Family;
 
 /// Index of a linear layer's weight; its bias follows.
@@ -67,6 +67,36 @@ impl<B: Backend> Model<B> {
         Ok(y)
     }
 
+    /// `f(x w^T + b)` into a new tensor; `inner` keeps the argument of `f`.
+    pub(super) fn apply_activated(
+        &self,
+        backend: &B,
+        linear: Linear,
+        x: &B::Tensor,
+        inner: Option<&mut B::Tensor>,
+    ) -> crate::Result<B::Tensor> {
+        let mut y = backend.empty(backend.shape(x).0, self.layout[linear.0].rows)?;
+        let (w, b) = (&self.parameters[linear.0], &self.parameters[linear.0 + 1]);
+        backend.linear_activation(&mut y, inner, x, w, b, self.config.activation)?;
+        Ok(y)
+    }
+
+    /// `drop(x w^T + b) + residual` into a new tensor.
+    pub(super) fn apply_residual(
+        &self,
+        backend: &B,
+        linear: Linear,
+        x: &B::Tensor,
+        dropout: Option<&Dropout>,
+        residual: &B::Tensor,
+    ) -> crate::Result<B::Tensor> {
+        let (rows, columns) = backend.shape(residual);
+        let mut y = backend.empty(rows, columns)?;
+        let (w, b) = (&self.parameters[linear.0], &self.parameters[linear.0 + 1]);
+        backend.linear_residual(&mut y, x, w, b, dropout, residual)?;
+        Ok(y)
+    }
+
     /// A copy of `x`.
     pub(super) fn copied(&self, backend: &B, x: &B::Tensor) -> crate::Result<B::Tensor> {
         let (rows, columns) = backend.shape(x);
@@ -88,6 +118,23 @@ impl<B: Backend> Model<B> {
         let mut d_x = backend.empty(rows, columns)?;
         let [d_w, d_b] = pair(gradients, linear.0);
         backend.linear_backward(Some(&mut d_x), d_w, d_b, d_y, x, &self.parameters[linear.0])?;
+        Ok(d_x)
+    }
+
+    /// As [`apply_backward`](Self::apply_backward), with what `then` makes of `d_x`.
+    pub(super) fn apply_backward_into(
+        &self,
+        backend: &B,
+        linear: Linear,
+        d_y: &B::Tensor,
+        x: &B::Tensor,
+        then: InputGradient<'_, B::Tensor>,
+        gradients: &mut [B::Tensor],
+    ) -> crate::Result<B::Tensor> {
+        let (rows, columns) = backend.shape(x);
+        let mut d_x = backend.empty(rows, columns)?;
+        let [d_w, d_b] = pair(gradients, linear.0);
+        backend.linear_backward_into(&mut d_x, then, d_w, d_b, d_y, x, &self.parameters[linear.0])?;
         Ok(d_x)
     }
 }

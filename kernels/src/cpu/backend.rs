@@ -1,8 +1,9 @@
 //! [`Backend`] for [`Cpu`]: every operation is in the file named after it.
 
 use stepsynth_core::Result;
-use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceBatch, Dropout, expect_shape};
+use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceBatch, Dropout, InputGradient, expect_shape};
 
+use super::linear::Finish;
 use super::{Cpu, Precision, Tensor, activation, attention, dropout, elementwise, embed, linear, loss, norm, optimizer};
 
 impl Backend for Cpu {
@@ -72,7 +73,34 @@ impl Backend for Cpu {
     }
 
     fn linear(&self, y: &mut Tensor, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<()> {
-        linear::forward(self, y, x, w, b)
+        let finish = Finish { bias: b, activation: None, dropout: None, residual: None };
+        linear::forward(self, "linear", y, None, x, w, &finish)
+    }
+
+    fn linear_activation(
+        &self,
+        y: &mut Tensor,
+        inner: Option<&mut Tensor>,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        kind: Activation,
+    ) -> Result<()> {
+        let finish = Finish { bias: b, activation: Some(kind), dropout: None, residual: None };
+        linear::forward(self, "linear_activation", y, inner, x, w, &finish)
+    }
+
+    fn linear_residual(
+        &self,
+        y: &mut Tensor,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        dropout: Option<&Dropout>,
+        residual: &Tensor,
+    ) -> Result<()> {
+        let finish = Finish { bias: b, activation: None, dropout, residual: Some(residual) };
+        linear::forward(self, "linear_residual", y, None, x, w, &finish)
     }
 
     fn linear_backward(
@@ -84,7 +112,20 @@ impl Backend for Cpu {
         x: &Tensor,
         w: &Tensor,
     ) -> Result<()> {
-        linear::backward(self, d_x, d_w, d_b, d_y, x, w)
+        linear::backward(self, "linear_backward", d_x, None, d_w, d_b, d_y, x, w)
+    }
+
+    fn linear_backward_into(
+        &self,
+        d_x: &mut Tensor,
+        then: InputGradient<'_, Tensor>,
+        d_w: &mut Tensor,
+        d_b: &mut Tensor,
+        d_y: &Tensor,
+        x: &Tensor,
+        w: &Tensor,
+    ) -> Result<()> {
+        linear::backward(self, "linear_backward_into", Some(d_x), Some(then), d_w, d_b, d_y, x, w)
     }
 
     fn layer_norm(

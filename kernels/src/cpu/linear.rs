@@ -1,38 +1,88 @@
-//! Linear layers and their gradients, by blocks of rows.
+//! Linear layers and their gradients, by blocks of rows. What follows a layer elementwise is done while its block of rows is
+//! in the cache.
 
 use stepsynth_core::Result;
+use stepsynth_core::backend::{Activation, Dropout, InputGradient};
 
-use super::{Cpu, Tensor};
+use super::{Cpu, Tensor, activation, dropout};
 
 /// Rows in one block of a product: enough to read the packed operand from the third-level cache at a low rate.
 const BLOCK: usize = 64;
 /// Tokens whose `d_y` is summed before it is added to `d_b`, which keeps rounding errors from growing with the batch.
 const BIAS_RUN: usize = 64;
 
-/// `y = x w^T + b`.
-pub(super) fn forward(cpu: &Cpu, y: &mut Tensor, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<()> {
+/// What is made of `x w^T`.
+pub(super) struct Finish<'a> {
+    pub(super) bias: &'a Tensor,
+    /// Applied to the sum with the bias.
+    pub(super) activation: Option<Activation>,
+    /// Applied after that.
+    pub(super) dropout: Option<&'a Dropout>,
+    /// Added at last.
+    pub(super) residual: Option<&'a Tensor>,
+}
+
+/// `y = drop(f(x w^T + b)) + residual`; `inner`, if asked for, is the argument of `f`.
+pub(super) fn forward(
+    cpu: &Cpu,
+    op: &'static str,
+    y: &mut Tensor,
+    inner: Option<&mut Tensor>,
+    x: &Tensor,
+    w: &Tensor,
+    finish: &Finish<'_>,
+) -> Result<()> {
     let (outputs, inputs) = w.shape();
-    x.expect("linear", "x", x.rows, inputs)?;
-    b.expect("linear", "b", 1, outputs)?;
-    y.expect("linear", "y", x.rows, outputs)?;
+    x.expect(op, "x", x.rows, inputs)?;
+    finish.bias.expect(op, "b", 1, outputs)?;
+    y.expect(op, "y", x.rows, outputs)?;
+    if let Some(residual) = finish.residual {
+        residual.expect(op, "residual", x.rows, outputs)?;
+    }
+    if let Some(inner) = &inner {
+        inner.expect(op, "inner", x.rows, outputs)?;
+    }
     if x.rows == 0 || outputs == 0 {
         return Ok(());
     }
     let panels = cpu.engine.pack(&cpu.workers, w.view().transposed());
     let block = block_length(x.rows);
+    let mut inner = inner.map(|inner| inner.data.chunks_mut(block * outputs));
+    let items = y.data.chunks_mut(block * outputs).enumerate();
     cpu.workers.run(
-        y.data.chunks_mut(block * outputs).enumerate(),
+        items.map(|(index, y)| (index * block, y, inner.as_mut().and_then(Iterator::next))),
         #[inline(always)]
-        |(index, y)| {
+        |(first, y, mut inner)| {
             cpu.engine.rows(
                 y,
                 x.view(),
-                index * block,
+                first,
                 &panels,
                 false,
                 #[inline(always)]
-                |_, column, sums, y| put_sums(y, sums, &b.data[column..]),
+                |row, column, sums, y| {
+                    let bias = &finish.bias.data[column..][..sums.len()];
+                    match (finish.activation, &mut inner) {
+                        (None, _) => put_sums(y, sums, bias),
+                        (Some(kind), Some(inner)) => {
+                            let inner = &mut inner[(row - first) * outputs + column..][..sums.len()];
+                            put_sums(inner, sums, bias);
+                            activation::apply(y, inner, kind);
+                        }
+                        (Some(kind), None) => {
+                            super::rows::add(sums, bias);
+                            activation::apply(y, sums, kind);
+                        }
+                    }
+                },
             );
+            // Whole rows, still in the second-level cache.
+            if let Some(dropout) = finish.dropout {
+                dropout::scale(y, first * outputs, dropout);
+            }
+            if let Some(residual) = finish.residual {
+                super::rows::add(y, &residual.data[first * outputs..][..y.len()]);
+            }
         },
     );
     Ok(())
@@ -46,10 +96,13 @@ enum Piece<'a> {
     Weights { d_w: &'a mut [f32], d_b: &'a mut [f32], first: usize },
 }
 
-/// `d_x = d_y w`, `d_w += d_y^T x`, `d_b += sum_n d_y[n]`.
+/// `d_x = d_y w` with what `then` makes of it, `d_w += d_y^T x`, `d_b += sum_n d_y[n]`.
+#[expect(clippy::too_many_arguments, reason = "the operation has this many tensors")]
 pub(super) fn backward(
     cpu: &Cpu,
+    op: &'static str,
     d_x: Option<&mut Tensor>,
+    then: Option<InputGradient<'_, Tensor>>,
     d_w: &mut Tensor,
     d_b: &mut Tensor,
     d_y: &Tensor,
@@ -57,28 +110,32 @@ pub(super) fn backward(
     w: &Tensor,
 ) -> Result<()> {
     let (outputs, inputs) = w.shape();
-    x.expect("linear_backward", "x", x.rows, inputs)?;
-    d_y.expect("linear_backward", "d_y", x.rows, outputs)?;
-    d_w.expect("linear_backward", "d_w", outputs, inputs)?;
-    d_b.expect("linear_backward", "d_b", 1, outputs)?;
+    x.expect(op, "x", x.rows, inputs)?;
+    d_y.expect(op, "d_y", x.rows, outputs)?;
+    d_w.expect(op, "d_w", outputs, inputs)?;
+    d_b.expect(op, "d_b", 1, outputs)?;
     if let Some(d_x) = &d_x {
-        d_x.expect("linear_backward", "d_x", x.rows, inputs)?;
+        d_x.expect(op, "d_x", x.rows, inputs)?;
     }
-    if outputs == 0 || inputs == 0 || x.rows == 0 {
-        if let Some(d_x) = d_x {
-            d_x.data.fill(0.0);
-        }
-        add_column_sums(&mut d_b.data, &d_y.data, outputs, 0);
+    match then {
+        None => {}
+        Some(InputGradient::Plus(other)) => other.expect(op, "other", x.rows, inputs)?,
+        Some(InputGradient::Through { inner, .. }) => inner.expect(op, "inner", x.rows, inputs)?,
+    }
+    if x.rows == 0 {
         return Ok(());
     }
     let weights = d_x.is_some().then(|| cpu.engine.pack(&cpu.workers, w.view()));
     let tokens = cpu.engine.pack(&cpu.workers, x.view());
     let block = block_length(x.rows);
-    let input_pieces = d_x.into_iter().flat_map(|d_x| d_x.data.chunks_mut(block * inputs).enumerate());
+    let input_pieces = d_x.into_iter().flat_map(|d_x| d_x.data.chunks_mut((block * inputs).max(1)).enumerate());
     let input_pieces = input_pieces.map(|(index, d_x)| Piece::Input { d_x, first: index * block });
-    let block = block_length(outputs);
-    let weight_pieces = d_w.data.chunks_mut(block * inputs).zip(d_b.data.chunks_mut(block)).enumerate();
-    let weight_pieces = weight_pieces.map(|(index, (d_w, d_b))| Piece::Weights { d_w, d_b, first: index * block });
+    let block = block_length(outputs).max(1);
+    let mut d_w_blocks = d_w.data.chunks_mut((block * inputs).max(1));
+    let weight_pieces = d_b.data.chunks_mut(block).enumerate().map(|(index, d_b)| {
+        // Without inputs there is no block of weights, but there are biases.
+        Piece::Weights { d_w: d_w_blocks.next().unwrap_or_default(), d_b, first: index * block }
+    });
     cpu.workers.run(
         input_pieces.chain(weight_pieces),
         #[inline(always)]
@@ -91,7 +148,13 @@ pub(super) fn backward(
                     weights,
                     false,
                     #[inline(always)]
-                    |_, _, sums, d_x| d_x.copy_from_slice(sums),
+                    |row, column, sums, d_x| match then {
+                        None => d_x.copy_from_slice(sums),
+                        Some(InputGradient::Plus(other)) => put_sums(d_x, sums, &other.data[row * inputs + column..]),
+                        Some(InputGradient::Through { inner, kind }) => {
+                            activation::apply_slope(d_x, sums, &inner.data[row * inputs + column..][..sums.len()], kind);
+                        }
+                    },
                 );
             }
             (Piece::Input { .. }, None) => unreachable!("weights are packed where d_x is asked for"),

@@ -21,8 +21,6 @@ mod memory;
 mod norm;
 mod optimizer;
 mod parallel;
-#[cfg(test)]
-mod parity;
 mod rows;
 mod tile;
 

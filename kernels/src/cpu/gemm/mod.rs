@@ -97,7 +97,7 @@ impl Engine {
         first: usize,
         b: &Panels,
         accumulate: bool,
-        mut finish: impl FnMut(usize, usize, &[f32], &mut [f32]),
+        mut finish: impl FnMut(usize, usize, &mut [f32], &mut [f32]),
     ) {
         let columns = b.columns;
         let rows = out.len().checked_div(columns).unwrap_or(0);
