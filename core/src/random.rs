@@ -56,6 +56,37 @@ impl Stream {
         philox4x32([index as u32, (index >> 32) as u32, self.purpose[0], self.purpose[1]], self.key)
     }
 
+    /// Blocks `first` to `first + 7` of the stream: word `w` of block `first + b` in the low half of `[w][b]`; the high halves
+    /// are arbitrary.
+    ///
+    /// All blocks advance together in 64-bit lanes, so that a caller compiled for vector instructions multiplies eight lanes
+    /// at once, without shuffles.
+    #[inline(always)]
+    pub fn eight_blocks(self, first: u64) -> [[u64; 8]; 4] {
+        let mut c = [[0; 8], [0; 8], [self.purpose[0].into(); 8], [self.purpose[1].into(); 8]];
+        for lane in 0..8 {
+            c[0][lane] = first.wrapping_add(lane as u64);
+            c[1][lane] = c[0][lane] >> 32;
+        }
+        let mut k = self.key;
+        for round in 0..10 {
+            if round > 0 {
+                k = [k[0].wrapping_add(WEYL[0]), k[1].wrapping_add(WEYL[1])];
+            }
+            let mut next = [[0; 8]; 4];
+            for lane in 0..8 {
+                let a = u64::from(MULTIPLIER[0]) * (c[0][lane] & 0xffff_ffff);
+                let b = u64::from(MULTIPLIER[1]) * (c[2][lane] & 0xffff_ffff);
+                next[0][lane] = (b >> 32) ^ c[1][lane] ^ u64::from(k[0]);
+                next[1][lane] = b;
+                next[2][lane] = (a >> 32) ^ c[3][lane] ^ u64::from(k[1]);
+                next[3][lane] = a;
+            }
+            c = next;
+        }
+        c
+    }
+
     /// The `index`-th word of the stream.
     #[inline(always)]
     pub fn word(self, index: u64) -> u32 {
@@ -142,6 +173,19 @@ mod tests {
             philox4x32([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
+    }
+
+    #[test]
+    fn eight_blocks_are_eight_blocks() {
+        let stream = Stream::new(3, "blocks");
+        // Across the end of the counter's low half and around the end of all.
+        for first in [0, 12_345, u64::from(u32::MAX) - 3, u64::MAX - 2] {
+            let together = stream.eight_blocks(first);
+            for block in 0..8 {
+                let words = together.map(|word| word[block] as u32);
+                assert_eq!(words, stream.block(first.wrapping_add(block as u64)));
+            }
+        }
     }
 
     #[test]

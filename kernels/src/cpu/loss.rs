@@ -23,9 +23,9 @@ pub(super) fn cross_entropy(
     }
     d_logits.data.copy_from_slice(&logits.data);
     cpu.workers.once(
+        d_logits.data.chunks_exact_mut(classes.max(1)).zip(losses.data.iter_mut()),
         #[inline(always)]
-        || {
-            let rows = d_logits.data.chunks_exact_mut(classes.max(1)).zip(losses.data.iter_mut());
+        |rows| {
             for ((scores, loss), &label) in rows.zip(labels) {
                 *loss = softmax_loss(scores, label as usize, 1.0 / count as f32);
             }
@@ -66,8 +66,9 @@ pub(super) fn span(
                 *score = pair[column];
             }
             total += cpu.workers.once(
+                &mut *scores,
                 #[inline(always)]
-                || softmax_loss(scores, position, 0.5 / sequences as f32),
+                |scores| softmax_loss(scores, position, 0.5 / sequences as f32),
             );
             let to = &mut d_logits.data[2 * rows.start..2 * rows.end];
             for (&score, pair) in scores.iter().zip(to.as_chunks_mut::<2>().0) {

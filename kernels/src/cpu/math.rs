@@ -14,11 +14,11 @@ pub(super) fn exp(x: f32) -> f32 {
     // Beyond these bounds the result is infinite or zero anyway. The comparisons are false for NaN, which passes.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -104.0 { -104.0 } else { x };
-    let shifted = x * LOG2_E + ROUND;
+    let shifted = x.mul_add(LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = x - n * 0.693_359_4 - n * -2.121_944_4e-4;
+    let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
     let p = horner(r, [0.5, 1.666_666_5e-1, 4.166_579_6e-2, 8.333_452e-3, 1.398_2e-3, 1.987_569_1e-4]);
-    let p = p * (r * r) + r + 1.0;
+    let p = p.mul_add(r * r, r) + 1.0;
     // In two factors, since 2^n alone may leave the range of f32 where the product does not.
     // Wrapping, for a check of overflow would keep loops of builds that have it from vectorising.
     let n = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
@@ -39,7 +39,7 @@ fn horner<const LENGTH: usize>(x: f32, coefficients: [f32; LENGTH]) -> f32 {
     let mut index = LENGTH - 1;
     while index > 0 {
         index -= 1;
-        sum = sum * x + coefficients[index];
+        sum = sum.mul_add(x, coefficients[index]);
     }
     sum
 }

@@ -46,9 +46,10 @@ impl Workers {
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let drain = || {
                     while let Some(item) = next() {
-                        self.arch.dispatch(
+                        self.once(
+                            item,
                             #[inline(always)]
-                            || work(item),
+                            |item| work(item),
                         );
                     }
                 };
@@ -59,9 +60,10 @@ impl Workers {
                     drain();
                 });
             }
-            _ => self.arch.dispatch(
+            _ => self.once(
+                items,
                 #[inline(always)]
-                || {
+                |items| {
                     // Not `for_each(&work)`: calls through a reference are not inlined for sure.
                     for item in items {
                         work(item);
@@ -71,10 +73,44 @@ impl Workers {
         }
     }
 
-    /// Runs one piece of work on the calling thread with the widest vector instructions of the machine.
+    /// Runs one piece of work on the calling thread with the widest vector instructions of the machine; for the closure's mark
+    /// see [`run`](Self::run).
     #[inline(always)]
-    pub(super) fn once<R>(&self, work: impl FnOnce() -> R) -> R {
-        self.arch.dispatch(work)
+    pub(super) fn once<T, R>(&self, item: T, work: impl Fn(T) -> R) -> R {
+        self.vectors().run(item, work)
+    }
+
+    /// The vector instructions of the machine.
+    pub(super) fn vectors(&self) -> Vectors {
+        Vectors(self.arch)
+    }
+}
+
+/// The vector instructions of the machine.
+#[derive(Clone, Copy)]
+pub(super) struct Vectors(pulp::Arch);
+
+impl Vectors {
+    /// Runs a closure compiled for them. Mark it `#[inline(always)]`: only inlined code is.
+    #[inline(always)]
+    pub(super) fn run<T, R>(self, item: T, work: impl Fn(T) -> R) -> R {
+        self.0.dispatch(Job { item, work })
+    }
+}
+
+/// A closure with its argument. Handed over as such, a closure may be called through a function of its own, which is then not
+/// compiled for the wide instructions.
+struct Job<T, W> {
+    item: T,
+    work: W,
+}
+
+impl<T, R, W: Fn(T) -> R> pulp::NullaryFnOnce for Job<T, W> {
+    type Output = R;
+
+    #[inline(always)]
+    fn call(self) -> R {
+        (self.work)(self.item)
     }
 }
 
