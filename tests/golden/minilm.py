@@ -135,7 +135,9 @@ def main(directory):
     truth = gradients(directory, encodings, labels, torch.float64)
     single = gradients(directory, encodings, labels, torch.float32)
     everywhere = max(gradient.abs().max().item() for gradient in truth.values())
-    relative = lambda name: max(truth[name].abs().max().item(), 1e-3 * everywhere)
+    layer = lambda name: name.rpartition(".")[0]
+    largest_of = lambda name: max(truth[other].abs().max().item() for other in truth if layer(other) == layer(name))
+    relative = lambda name: max(largest_of(name), 1e-3 * everywhere)
     summary = []
     for name, gradient in truth.items():
         place = gradient.abs().argmax().item()
