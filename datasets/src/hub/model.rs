@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::api::{Listing, Remote, RemoteFile};
 use super::cache::Store;
 use super::id::{ModelId, RepoKind, check_file, refused};
-use super::place::{place, place_copy};
+use super::place::{parent, place, place_copy, place_text};
 use super::{Fetched, Hub, Watch};
 use crate::{Error, Result};
 
@@ -35,11 +35,11 @@ pub(super) fn fetch(hub: &Hub, id: &ModelId, to: Option<&Path>, watch: &dyn Watc
         // Not every system renames over an empty folder.
         std::fs::remove_dir(to).map_err(|error| Error::write(to, error))?;
     }
-    place(to, |made| {
+    place(parent(to), to, |made| {
         for file in &files {
             place_copy(&store.blob(&file.content), &made.join(&file.path))?;
         }
-        fetched.record.write(&made.join("fetched.json"))
+        place_text(made, &made.join("fetched.json"), &fetched.record.json())
     })?;
     Ok(Fetched { folder: to.into(), ..fetched })
 }
