@@ -19,7 +19,7 @@ const PICKLED: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"]
 /// Either says what the tokens are.
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 /// Fetched where they exist.
-const COMPANIONS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
+const COMPANIONS: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 /// Largest index read: those of models with hundreds of shards have a few megabytes.
 const LARGEST_INDEX: u64 = 16 << 20;
 
@@ -95,8 +95,9 @@ fn no_weights(what: &str, name: &str, listing: &Listing) -> Error {
         return refused(what, format!("there is no {WEIGHTS}"), "use a model for transformers that has one");
     }
     let convert = format!(
-        "convert it to a folder DIR and use that: python3 -c \"from transformers import AutoModel as M, AutoTokenizer as T; \
-         n = '{name}'; M.from_pretrained(n, revision='{}').save_pretrained('DIR'); T.from_pretrained(n).save_pretrained('DIR')\"",
+        "convert it to a folder DIR and use that: python3 -c \"import transformers as t; n, r = '{name}', '{}'; \
+         c = getattr(t, t.AutoConfig.from_pretrained(n, revision=r).architectures[0]); \
+         [x.from_pretrained(n, revision=r).save_pretrained('DIR') for x in (c, t.AutoTokenizer)]\"",
         listing.commit
     );
     refused(what, format!("the weights are in {}, a pickle, which is not read", PICKLED[0]), &convert)
