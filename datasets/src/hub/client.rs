@@ -13,7 +13,7 @@ use crate::Error;
 const MOST_REDIRECTS: usize = 8;
 
 pub(super) struct Client {
-    agent: ureq::Agent,
+    http: ureq::Agent,
     endpoint: String,
     token: Option<String>,
     proxy: Option<String>,
@@ -47,7 +47,7 @@ impl Client {
             .timeout_per_write(Some(limits.read))
             .build();
         Self {
-            agent: config.into(),
+            http: config.into(),
             endpoint: settings.endpoint().to_owned(),
             token: settings.token().map(Into::into),
             proxy: settings.proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port())),
@@ -64,7 +64,7 @@ impl Client {
         let mut url = url.to_owned();
         for _ in 0..=MOST_REDIRECTS {
             let ours = same_origin(&url, &self.endpoint);
-            let mut request = self.agent.get(&url).header("accept-encoding", "identity");
+            let mut request = self.http.get(&url).header("accept-encoding", "identity");
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
