@@ -74,7 +74,7 @@ pub struct Overlap {
 /// does not hide what the others hold.
 ///
 /// # Errors
-/// [`Error::NoGold`] if the task names no files.
+/// [`crate::Error::NoGold`] if the task names no files.
 pub fn check(task: &TaskSpec, data: &Path, options: &ReadOptions) -> Result<CheckReport> {
     let gold = task.gold_in(data)?;
     let (train, train_rows) = part(task, &gold.train, data, options);

@@ -1,7 +1,8 @@
 //! Tasks, examples, files and splits, and the embedded laboratory world. Knows no model.
 //!
 //! A [`TaskSpec`] says what a task is and where its gold data are; [`load_splits`] reads them into [`Splits`], whose test part
-//! is [`Sealed`]; [`check`] tells what the files hold; [`load::read`] reads any other file of the same kind of rows.
+//! is [`Sealed`]; [`check`] tells what the files hold; [`load::read`] reads any other file of the same kind of rows. [`hub`]
+//! fetches data sets, and models.
 
 mod check;
 mod error;

@@ -7,7 +7,8 @@ use super::api::RemoteFile;
 use super::digest::Content;
 use super::id::{ModelId, RepoKind, is_commit, refused};
 use super::model;
-use super::place::{place, place_text};
+use super::place::{create_parent, place, place_text};
+use super::record::Record;
 use crate::{Error, Result};
 
 /// A model at one revision in the cache.
@@ -45,8 +46,14 @@ impl Store {
         self.locks.join(format!("{}.lock", content.name()))
     }
 
-    pub(super) fn record(&self, commit: &str) -> PathBuf {
-        self.folder.join("fetched").join(format!("{commit}.json"))
+    /// Writes down what was fetched, beside what was fetched of this commit before.
+    pub(super) fn record(&self, record: &Record) -> Result<()> {
+        let path = self.folder.join("fetched").join(format!("{}.json", record.commit));
+        let before = std::fs::read(&path).ok().and_then(|json| serde_json::from_slice::<Record>(&json).ok());
+        let mut all = record.clone();
+        let is_new = |name: &str| record.files.iter().all(|file| file.file != name);
+        all.files.extend(before.into_iter().flat_map(|before| before.files).filter(|file| is_new(&file.file)));
+        place_text(&self.folder, &path, &all.json())
     }
 
     fn snapshot(&self, commit: &str) -> PathBuf {
@@ -58,25 +65,26 @@ impl Store {
     pub(super) fn publish(&self, commit: &str, revision: &str, files: &[&RemoteFile]) -> Result<PathBuf> {
         let snapshot = self.snapshot(commit);
         if !snapshot.exists() {
-            let whole = place(&snapshot, |made| files.iter().try_for_each(|file| self.link(file, &made.join(&file.path))));
+            let whole =
+                place(&self.folder, &snapshot, |made| files.iter().try_for_each(|file| self.link(file, &made.join(&file.path))));
             // Another process may have been faster.
             whole.or_else(|error| if snapshot.is_dir() { Ok(()) } else { Err(error) })?;
         }
         for file in files {
             let path = snapshot.join(&file.path);
             if !std::fs::metadata(&path).is_ok_and(|found| found.len() == file.size) {
-                place(&path, |made| self.link(file, made))?;
+                place(&self.folder, &path, |made| self.link(file, made))?;
             }
         }
         if revision != commit {
-            place_text(&self.folder.join("refs").join(revision), commit)?;
+            place_text(&self.folder, &self.folder.join("refs").join(revision), commit)?;
         }
         Ok(snapshot)
     }
 
     /// A link from a snapshot's file to its blob, relative so that the cache can be moved; a copy where links are refused.
     fn link(&self, file: &RemoteFile, path: &Path) -> Result<()> {
-        super::download::create_parent(path)?;
+        create_parent(path)?;
         let up = "../".repeat(2 + file.path.matches('/').count());
         let target = format!("{up}blobs/{}", file.content.name());
         symlink(&target, path)
@@ -114,7 +122,11 @@ pub(super) fn find_model(cache: &Path, id: &ModelId) -> Result<PathBuf> {
     };
     let snapshot = store.snapshot(&commit);
     if !is_commit(&commit) || !snapshot.is_dir() {
-        return Err(absent(format!("not in the cache {}", cache.display())));
+        // `org/name` and the bare name that a model had before are one to the hub and two to the cache.
+        let name = |repository: &str| repository.rsplit('/').next().map(str::to_owned);
+        let mut alike = list_models(cache)?.into_iter().filter(|model| name(&model.repository) == name(id.repository()));
+        let alike = alike.next().map(|model| format!(" (but `{}@{}` is)", model.repository, model.commit));
+        return Err(absent(format!("not in the cache {}{}", cache.display(), alike.unwrap_or_default())));
     }
     let missing = model::missing(&snapshot);
     if !missing.is_empty() {
@@ -136,6 +148,9 @@ pub(super) fn list_models(cache: &Path) -> Result<Vec<CachedModel>> {
         }
         for snapshot in children(&folder.join("snapshots"))?.into_iter().filter(|path| path.is_dir()) {
             let commit = snapshot.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !is_commit(&commit) {
+                continue;
+            }
             let sizes = files_below(&snapshot)?.into_iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len()));
             models.push(CachedModel {
                 repository: repository.clone(),

@@ -1,5 +1,7 @@
 //! One GET: redirects, the token, and what every failure means.
 
+use std::time::Duration;
+
 use ureq::http::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
 use ureq::http::{StatusCode, Uri};
 
@@ -11,7 +13,7 @@ use crate::Error;
 const MOST_REDIRECTS: usize = 8;
 
 pub(super) struct Client {
-    agent: ureq::Agent,
+    http: ureq::Agent,
     endpoint: String,
     token: Option<String>,
     proxy: Option<String>,
@@ -45,7 +47,7 @@ impl Client {
             .timeout_per_write(Some(limits.read))
             .build();
         Self {
-            agent: config.into(),
+            http: config.into(),
             endpoint: settings.endpoint().to_owned(),
             token: settings.token().map(Into::into),
             proxy: settings.proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port())),
@@ -62,7 +64,7 @@ impl Client {
         let mut url = url.to_owned();
         for _ in 0..=MOST_REDIRECTS {
             let ours = same_origin(&url, &self.endpoint);
-            let mut request = self.agent.get(&url).header("accept-encoding", "identity");
+            let mut request = self.http.get(&url).header("accept-encoding", "identity");
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
@@ -111,7 +113,7 @@ impl Client {
                     ("GatedRepo", true) => "accept the licence on the repository's page with the account of your token",
                     ("GatedRepo", false) => "accept the licence on the repository's page and set HF_TOKEN",
                     // Without a right to see it, the hub does not say whether a repository exists.
-                    (_, true) => "check the name and the revision, and that the account of your token may read it",
+                    (_, true) => "check the name and the revision, and that your token is valid and its account may read it",
                     (_, false) => {
                         "check the name and the revision; if it is private or gated, accept its licence and set HF_TOKEN"
                     }
@@ -129,7 +131,7 @@ impl Client {
             429 => Fault::Passing {
                 why,
                 remedy: "the hub limits requests; wait some minutes, or set HF_TOKEN for a higher limit",
-                wait: header(RETRY_AFTER.as_str()).and_then(retry_after),
+                wait: header(RETRY_AFTER.as_str()).and_then(retry_after).or_else(|| header("ratelimit").and_then(reset)),
             },
             408 | 425 | 500 | 502 | 503 | 504 => Fault::Passing {
                 why,
@@ -170,6 +172,12 @@ impl Client {
             _ => Fault::passing(text, "check the network, HTTPS_PROXY and HF_ENDPOINT, and try again"),
         }
     }
+}
+
+/// Seconds until requests are counted anew, in the hub's `RateLimit: "api";r=0;t=55`.
+fn reset(limit: &str) -> Option<Duration> {
+    let seconds = limit.split(';').find_map(|part| part.trim().strip_prefix("t="))?;
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 const UNKNOWN_HOST_REMEDY: &str = "check the network, HF_ENDPOINT and whether HTTPS_PROXY has to be set";
@@ -248,6 +256,26 @@ mod tests {
         ] {
             assert_eq!(resolve(from, location).as_deref(), target, "{location}");
         }
+    }
+
+    #[test]
+    fn what_was_encrypted_stays_so() {
+        let variables = |name: &str| (name == "HF_HOME").then(|| "/f".into());
+        let client = Client::new(&Settings::from_variables(variables).unwrap());
+        let to = |from: &str, location: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LOCATION, location.parse().unwrap());
+            client.redirect(from, &headers)
+        };
+        assert!(to("https://hub.co/a", "https://cdn.co/b").is_ok() && to("http://hub.co/a", "http://cdn.co/b").is_ok());
+        let Err(Fault::Lasting(error)) = to("https://hub.co/a", "http://cdn.co/b?sig=1") else { panic!("followed") };
+        assert!(error.to_string().contains("a redirect from https to http://cdn.co/b; "), "{error}");
+    }
+
+    #[test]
+    fn the_hubs_own_way_to_say_when() {
+        assert_eq!(reset("\"api\";r=0;t=55"), Some(Duration::from_secs(55)));
+        assert_eq!(reset("\"api\";r=0"), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap};
 use super::api::RemoteFile;
 use super::client::{Answer, Client, failed};
 use super::digest::Hasher;
+use super::place::create_parent;
 use super::retry::{Attempts, Fault, check, sleep};
 use super::settings::Limits;
 use super::{Event, Watch};
@@ -77,11 +78,6 @@ fn lock(path: &Path, watch: &dyn Watch) -> Result<Option<File>> {
             Err(TryLockError::Error(error)) => return Err(Error::write(path, error)),
         }
     }
-}
-
-pub(super) fn create_parent(path: &Path) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|error| Error::write(folder, error))
 }
 
 /// The content as far as it has arrived.

@@ -163,7 +163,7 @@ impl Hub {
             commit: listing.commit.clone(),
             files: fetched,
         };
-        record.write(&store.record(&listing.commit))?;
+        store.record(&record)?;
         Ok(Fetched { folder, record })
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::api::{Listing, Remote, RemoteFile};
 use super::cache::Store;
 use super::id::{ModelId, RepoKind, check_file, refused};
-use super::place::{place, place_copy};
+use super::place::{parent, place, place_copy, place_text};
 use super::{Fetched, Hub, Watch};
 use crate::{Error, Result};
 
@@ -19,7 +19,7 @@ const PICKLED: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"]
 /// Either says what the tokens are.
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 /// Fetched where they exist.
-const COMPANIONS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
+const COMPANIONS: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 /// Largest index read: those of models with hundreds of shards have a few megabytes.
 const LARGEST_INDEX: u64 = 16 << 20;
 
@@ -35,11 +35,11 @@ pub(super) fn fetch(hub: &Hub, id: &ModelId, to: Option<&Path>, watch: &dyn Watc
         // Not every system renames over an empty folder.
         std::fs::remove_dir(to).map_err(|error| Error::write(to, error))?;
     }
-    place(to, |made| {
+    place(parent(to), to, |made| {
         for file in &files {
             place_copy(&store.blob(&file.content), &made.join(&file.path))?;
         }
-        fetched.record.write(&made.join("fetched.json"))
+        place_text(made, &made.join("fetched.json"), &fetched.record.json())
     })?;
     Ok(Fetched { folder: to.into(), ..fetched })
 }
@@ -95,8 +95,9 @@ fn no_weights(what: &str, name: &str, listing: &Listing) -> Error {
         return refused(what, format!("there is no {WEIGHTS}"), "use a model for transformers that has one");
     }
     let convert = format!(
-        "convert it to a folder DIR and use that: python3 -c \"from transformers import AutoModel as M, AutoTokenizer as T; \
-         n = '{name}'; M.from_pretrained(n, revision='{}').save_pretrained('DIR'); T.from_pretrained(n).save_pretrained('DIR')\"",
+        "convert it to a folder DIR and use that: python3 -c \"import transformers as t; n, r = '{name}', '{}'; \
+         c = getattr(t, t.AutoConfig.from_pretrained(n, revision=r).architectures[0]); \
+         [x.from_pretrained(n, revision=r).save_pretrained('DIR') for x in (c, t.AutoTokenizer)]\"",
         listing.commit
     );
     refused(what, format!("the weights are in {}, a pickle, which is not read", PICKLED[0]), &convert)

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::api::RemoteFile;
 use super::digest::Content;
 use super::id::RepoKind;
-use super::place::place_text;
 use crate::{Result, hash};
 
 /// Where files are from and what they are.
@@ -44,9 +43,8 @@ impl Record {
         self.files.iter().map(|file| file.size).sum()
     }
 
-    /// As JSON.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        place_text(path, &(serde_json::to_string_pretty(self).expect("a record is plain data") + "\n"))
+    pub(super) fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a record is plain data") + "\n"
     }
 }
 

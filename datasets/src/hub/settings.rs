@@ -29,7 +29,8 @@ impl Default for Limits {
             connect: Duration::from_secs(15),
             read: Duration::from_secs(30),
             pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(120),
+            // The hub counts requests over five minutes.
+            longest_pause: Duration::from_secs(360),
             attempts: 5,
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::api::RemoteFile;
 use super::cache::Store;
 use super::id::{RepoKind, refused};
-use super::place::place_copy;
+use super::place::{place_copy, place_text};
 use super::{Fetched, Hub, Watch};
 use crate::{Result, TaskSpec};
 
@@ -30,6 +30,6 @@ pub(super) fn fetch(hub: &Hub, task: &TaskSpec, data: &Path, watch: &dyn Watch) 
     for (file, local) in files {
         place_copy(&store.blob(&file.content), &data.join(local))?;
     }
-    fetched.record.write(&data.join(format!("{}.fetched.json", task.name)))?;
+    place_text(data, &data.join(format!("{}.fetched.json", task.name)), &fetched.record.json())?;
     Ok(Fetched { folder: data.into(), ..fetched })
 }

@@ -85,7 +85,7 @@ pub struct GoldReport {
 /// Reads a task's gold files from the data folder and divides them.
 ///
 /// # Errors
-/// What [`load::read`] gives, [`Error::NoGold`], and [`Error::TooFewRows`].
+/// What [`load::read`] gives, [`crate::Error::NoGold`], and [`crate::Error::TooFewRows`].
 pub fn load_splits(task: &TaskSpec, data: &Path, options: &SplitOptions) -> Result<(Splits, GoldReport)> {
     let gold = task.gold_in(data)?;
     let mut train = load::read(task, &gold.train, data, &options.read)?;

@@ -78,6 +78,9 @@ fn the_cache_is_searched_without_network() {
     assert!(models[0].missing.is_empty());
     assert_eq!(hub.hub.requests().len(), asked);
 
+    let error = cached_model(&offline, &"org/bert".parse().unwrap()).unwrap_err().to_string();
+    assert!(error.contains(&format!(" (but `bert@{COMMIT}` is); run")), "{error}");
+
     // A snapshot that another program left half done.
     fs::remove_file(folder.join("model.safetensors")).unwrap();
     let error = cached_model(&offline, &"bert".parse().unwrap()).unwrap_err().to_string();
@@ -250,6 +253,18 @@ fn a_tasks_files_are_fetched_and_read() {
     assert!(report.is_ok(), "{:?}", (report.train.problem, report.test.problem));
     assert_eq!(report.train.labels.iter().map(|label| label.rows).collect::<Vec<_>>(), [2, 1]);
     assert_eq!((report.test.rows, report.train.files[0].sha256.as_str()), (1, sha256(&train).as_str()));
+
+    // Another task of the same repository: the cache remembers both.
+    hub.dataset(
+        "nyu-mll/glue",
+        &revision,
+        &[("sst2/train-00000-of-00001.parquet", b"train"), ("sst2/validation-00000-of-00001.parquet", b"validation")],
+    );
+    client.fetch_task(&TaskSpec::find("sst2").unwrap(), data.path(), &()).unwrap();
+    let both = fs::read(cache.path().join(format!("datasets--nyu-mll--glue/fetched/{revision}.json"))).unwrap();
+    let both: Record = serde_json::from_slice(&both).unwrap();
+    assert_eq!(both.files.iter().filter(|file| file.file.starts_with("rte/")).count(), 2);
+    assert_eq!(both.files.len(), 4);
 
     // The files that the task states go first.
     for (name, label) in [("rte_train", 0), ("rte_dev", 1)] {

@@ -61,7 +61,7 @@ struct CommonArguments {
     /// Seeds, for example 0,1,2
     #[arg(long, value_delimiter = ',', value_name = "SEEDS")]
     seeds: Option<Vec<u64>>,
-    /// Student: tiny, small or a model directory
+    /// Student: tiny, small, a model directory or a fetched model of the hub (org/name, org/name@revision)
     #[arg(long)]
     student: Option<String>,
     /// Keep each cell's final student under models/ in the run directory

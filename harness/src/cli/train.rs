@@ -28,7 +28,8 @@ use crate::student::{Device, FitJob, Fitted, Origin, Predict, TrainedOn, Trainin
 pub(super) struct TrainArguments {
     #[command(flatten)]
     gold: GoldArguments,
-    /// What training begins with: a model directory; or tiny or small, from scratch with a vocabulary of the training rows
+    /// What training begins with: a model directory, or a fetched model of the hub (org/name, org/name@revision); or tiny or
+    /// small, from scratch with a vocabulary of the training rows
     #[arg(long)]
     model: String,
     /// Directory for the trained model
