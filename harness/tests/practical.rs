@@ -288,7 +288,8 @@ fn models_that_cannot_answer_say_so() {
 
     let message = refused(folder.path(), &["predict", "--model", "model", "--max-length", "49"]);
     assert_eq!(message, "student model: --max-length is 49, the model reads at most 48 tokens; use 48 or less");
-    assert!(refused(folder.path(), &["predict", "--model", "nowhere"]).contains("there is no config.json"));
+    let message = refused(folder.path(), &["predict", "--model", "nowhere"]);
+    assert_eq!(message, "model nowhere: neither a directory with a config.json nor a model of the hub in the cache");
     let message = refused(models(), &["eval", "--model", "reviews", "--task", "lab-spans"]);
     assert_eq!(message, "model reviews: answers with labels, which is not what task lab-spans asks for");
 }

@@ -22,7 +22,7 @@ use crate::student::{self, Device, Predict, Prediction, Saved};
 pub(super) struct EvalArguments {
     #[command(flatten)]
     gold: GoldArguments,
-    /// Directory of a trained model
+    /// Directory of a trained model, or a model of the hub that is in the cache
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Rows to measure on, instead of gold data

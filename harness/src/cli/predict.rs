@@ -23,15 +23,15 @@ const MOST_TOKENS: usize = 8192;
 /// Bytes of text to a token, for the estimate.
 const BYTES_PER_TOKEN: usize = 4;
 
-/// Lines that wait to be predicted.
-const WAITING: usize = 2 * MOST_LINES;
+/// Lines that wait to be predicted: enough that reading and predicting do not wait for each other.
+const WAITING: usize = 16;
 
 /// A pipe that stops for so long is answered before it goes on.
 const PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Args)]
 pub(super) struct PredictArguments {
-    /// Directory of a trained model
+    /// Directory of a trained model, or a model of the hub that is in the cache
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Tokens that texts are cut to, of a context those that one window holds [default: as in training, else all the model reads]
@@ -48,7 +48,7 @@ pub(super) struct PredictArguments {
 pub(super) fn predict(arguments: &PredictArguments) -> Result<()> {
     let saved = student::open(&arguments.model, arguments.device, arguments.precision, arguments.max_length)?;
     if io::stdin().is_terminal() {
-        eprintln!("reading JSON lines from the terminal; an empty file ends it (Ctrl-D)");
+        eprintln!("reading JSON lines from the terminal until Ctrl-D");
     }
     let (sender, lines) = sync_channel(WAITING);
     let head = saved.head;

@@ -10,7 +10,7 @@ use stepsynth_datasets::Input;
 use crate::student::Prediction;
 
 /// Longest line in bytes: far above any text that a model reads, and small enough to hold many.
-const LONGEST_LINE: u64 = 16 << 20;
+const LONGEST_LINE: u64 = 4 << 20;
 
 /// What one line asks.
 pub(super) struct Asked {
@@ -178,6 +178,6 @@ mod tests {
         );
         assert_eq!(next_line(&mut &b"ab\xff\n"[..]), Err("is not UTF-8 (byte 3 of the line)".into()));
         let endless = vec![b'x'; LONGEST_LINE as usize + 1];
-        assert_eq!(next_line(&mut &endless[..]), Err("is longer than 16 MiB; put one object on a line".into()));
+        assert_eq!(next_line(&mut &endless[..]), Err("is longer than 4 MiB; put one object on a line".into()));
     }
 }

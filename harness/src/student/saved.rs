@@ -1,5 +1,6 @@
 //! A trained model in a directory, opened to predict.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use stepsynth_core::tokenize::Tokenizer;
 use super::build::{check_directory, cpu, reference};
 use super::encode::Lengths;
 use super::reader::{Learned, Reader};
-use super::{Device, Predict, TrainingRecord};
+use super::{Device, Origin, Predict, TrainingRecord};
 use crate::experiment::settings::Precision;
 use crate::failure::Failure;
 
@@ -36,16 +37,13 @@ pub struct Saved {
     pub model: Box<dyn Predict>,
 }
 
-/// Opens the model in `directory` on all cores. Sequences are cut to `max_length` tokens; by default to what it was trained
+/// Opens the model in `directory`, or that of the hub with this name if it is in the cache, on all cores. Sequences are cut to `max_length` tokens; by default to what it was trained
 /// with, and where that is not known, to what it can read.
 ///
 /// # Errors
 /// [`Failure::Usage`] if the directory holds no model with a trained head, or the length does not fit the model.
 pub fn open(directory: &Path, device: Device, precision: Precision, max_length: Option<usize>) -> Result<Saved> {
-    let place = directory.display();
-    if !directory.join("config.json").is_file() {
-        return Err(Failure::usage(format!("model {place}: not a model directory; there is no config.json")));
-    }
+    let directory = &*located(directory)?;
     let config = EncoderConfig::load(directory).map_err(|error| Failure::Usage(format!("model {error}")))?;
     let head = head(directory, &config)?;
     let training = TrainingRecord::load(directory)?;
@@ -65,6 +63,21 @@ pub fn open(directory: &Path, device: Device, precision: Precision, max_length: 
     };
     let labels = if head == Head::QuestionAnswering { Vec::new() } else { config.id2label };
     Ok(Saved { labels, head, max_length: longest, training, device, model })
+}
+
+fn located(name: &Path) -> Result<Cow<'_, Path>> {
+    if name.join("config.json").is_file() {
+        return Ok(name.into());
+    }
+    match name.to_str().map(Origin::parse) {
+        Some(Ok(Origin::Directory(directory))) => Ok(directory.into()),
+        _ => {
+            let place = name.display();
+            Err(Failure::usage(format!(
+                "model {place}: neither a directory with a config.json nor a model of the hub in the cache"
+            )))
+        }
+    }
 }
 
 fn learned<B: Backend + 'static>(
