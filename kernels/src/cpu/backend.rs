@@ -46,7 +46,7 @@ impl Backend for Cpu {
     }
 
     fn clear(&self, tensor: &mut Tensor) -> Result<()> {
-        tensor.data.fill(0.0);
+        elementwise::clear(self, tensor);
         Ok(())
     }
 
@@ -192,9 +192,7 @@ impl Backend for Cpu {
     }
 
     fn copy(&self, y: &mut Tensor, x: &Tensor) -> Result<()> {
-        x.expect("copy", "x", y.rows, y.columns)?;
-        y.data.copy_from_slice(&x.data);
-        Ok(())
+        elementwise::copy(self, y, x)
     }
 
     fn add(&self, y: &mut Tensor, x: &Tensor) -> Result<()> {
@@ -206,7 +204,7 @@ impl Backend for Cpu {
     }
 
     fn scatter_rows(&self, d_x: &mut Tensor, d_out: &Tensor, rows: &Vec<i32>) -> Result<()> {
-        elementwise::scatter_rows(d_x, d_out, rows)
+        elementwise::scatter_rows(self, d_x, d_out, rows)
     }
 
     fn cross_entropy(&self, losses: &mut Tensor, d_logits: &mut Tensor, logits: &Tensor, labels: &Vec<i32>) -> Result<()> {

@@ -59,8 +59,12 @@ pub(super) fn backward(
         lookups.into_iter().flatten(),
         #[inline(always)]
         |(table, indices, _)| {
+            let (elements, mut touched) = table.data.rows_mut();
             for (&index, d_out) in indices.iter().zip(d_out.data.chunks_exact(columns.max(1))) {
-                rows::add(&mut table.data[index as usize * columns..][..columns], d_out);
+                rows::add(&mut elements[index as usize * columns..][..columns], d_out);
+                if let Some(touched) = &mut touched {
+                    touched.insert(index as usize);
+                }
             }
         },
     );

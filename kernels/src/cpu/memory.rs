@@ -2,32 +2,45 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stepsynth_core::Result;
 use stepsynth_core::backend::expect_shape;
 
 use super::gemm::View;
+use super::touched::Rows;
 
 /// Buffers start on a cache line, which spares the widest loads from straddling two.
 const ALIGNMENT: usize = 64;
 /// Elements a buffer may have to skip to start on a line.
 const SLACK: usize = ALIGNMENT / size_of::<f32>();
 
-/// Buffers not in use, by their size class.
+/// A free buffer serves a request if it is at most this many times too large.
+const LARGEST_EXCESS: usize = 4;
+
+/// Buffers not in use.
 #[derive(Default)]
 pub(super) struct Memory {
-    free: Mutex<BTreeMap<usize, Vec<Vec<f32>>>>,
+    free: Mutex<Free>,
+}
+
+#[derive(Default)]
+struct Free {
+    /// By the elements that they hold.
+    buffers: BTreeMap<usize, Vec<Vec<f32>>>,
+    /// How many have ever been allocated.
+    #[cfg(test)]
+    allocations: usize,
 }
 
 impl Memory {
     /// A buffer of `length` elements with unspecified contents; NaN in debug builds, so that reading them shows.
     pub(super) fn buffer(self: &Arc<Self>, length: usize) -> Buffer {
         let class = size_class(length);
-        let reused = self.free.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&class).and_then(Vec::pop);
+        let reused = self.lock().take(class);
         let store = reused.unwrap_or_else(|| vec![0.0; class + SLACK]);
         let offset = store.as_ptr().align_offset(ALIGNMENT).min(SLACK);
-        let mut buffer = Buffer { store, offset, length, home: Arc::clone(self) };
+        let mut buffer = Buffer { store, offset, length, home: Arc::clone(self), touched: Rows::default(), knows: false };
         if cfg!(debug_assertions) {
             buffer.fill(f32::NAN);
         }
@@ -38,7 +51,36 @@ impl Memory {
     pub(super) fn zeroed(self: &Arc<Self>, length: usize) -> Buffer {
         let mut buffer = self.buffer(length);
         buffer.fill(0.0);
+        buffer.knows = true;
         buffer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many buffers have ever been allocated.
+    #[cfg(test)]
+    pub(super) fn allocations(&self) -> usize {
+        self.lock().allocations
+    }
+}
+
+impl Free {
+    /// The smallest buffer that fits. Buffers of the largest batch so far thus serve all smaller ones; if none is large enough,
+    /// the next smaller one makes room for what the caller allocates, so that memory does not hold a set for each batch size.
+    fn take(&mut self, class: usize) -> Option<Vec<f32>> {
+        let fitting = self.buffers.range_mut(class..=class.saturating_mul(LARGEST_EXCESS));
+        if let Some(store) = fitting.filter_map(|(_, stores)| stores.pop()).next() {
+            return Some(store);
+        }
+        let smaller = self.buffers.range_mut(class / 2..class).rev();
+        drop(smaller.filter_map(|(_, stores)| stores.pop()).next());
+        #[cfg(test)]
+        {
+            self.allocations += 1;
+        }
+        None
     }
 }
 
@@ -48,12 +90,35 @@ fn size_class(length: usize) -> usize {
     length.div_ceil(step) * step
 }
 
-/// A slice of floats that returns to its [`Memory`] when dropped.
+/// A slice of floats that returns to its [`Memory`] when dropped, and may know which rows of it are zero: writing to the slice
+/// forgets that, [`rows_mut`](Self::rows_mut) does not.
 pub(super) struct Buffer {
     store: Vec<f32>,
     offset: usize,
     length: usize,
     home: Arc<Memory>,
+    /// If `knows`, all other rows are `+0`.
+    touched: Rows,
+    knows: bool,
+}
+
+impl Buffer {
+    /// The rows that are not known to be zero; `None` if nothing is known.
+    pub(super) fn touched(&self) -> Option<&Rows> {
+        self.knows.then_some(&self.touched)
+    }
+
+    /// The elements, and the rows that are not known to be zero. Whoever writes to other rows must add them.
+    pub(super) fn rows_mut(&mut self) -> (&mut [f32], Option<&mut Rows>) {
+        let elements = &mut self.store[self.offset..self.offset + self.length];
+        (elements, self.knows.then_some(&mut self.touched))
+    }
+
+    /// Notes that all rows are zero, which the caller has made them.
+    pub(super) fn now_zero(&mut self) {
+        self.touched.clear();
+        self.knows = true;
+    }
 }
 
 impl Deref for Buffer {
@@ -65,15 +130,15 @@ impl Deref for Buffer {
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.store[self.offset..self.offset + self.length]
+        self.knows = false;
+        self.rows_mut().0
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         let store = std::mem::take(&mut self.store);
-        let mut free = self.home.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.entry(store.len() - SLACK).or_default().push(store);
+        self.home.lock().buffers.entry(store.len() - SLACK).or_default().push(store);
     }
 }
 
@@ -114,6 +179,38 @@ mod tests {
         assert_eq!(second.as_ptr(), address);
         assert_eq!(second.len(), 1001);
         assert_ne!(memory.buffer(1000).as_ptr(), address);
+    }
+
+    #[test]
+    fn buffers_of_a_large_batch_serve_smaller_ones_and_replace_them() {
+        let memory = Arc::new(Memory::default());
+        let batch = |tokens: usize| drop([1, 3, 4, 4, 1].map(|columns| memory.buffer(1000 * columns * tokens)));
+        for tokens in [50, 80, 60, 100, 30, 90] {
+            batch(tokens);
+        }
+        let before = memory.allocations();
+        for tokens in 30..=100 {
+            batch(tokens);
+        }
+        assert_eq!(memory.allocations(), before);
+        let held: usize = memory.lock().buffers.iter().map(|(size, stores)| size * stores.len()).sum();
+        assert!(held < 2 * 1_300_000, "{held} elements");
+    }
+
+    #[test]
+    fn only_writing_through_the_slice_forgets_which_rows_are_zero() {
+        let memory = Arc::new(Memory::default());
+        assert_eq!(memory.buffer(8).touched(), None);
+        let mut buffer = memory.zeroed(8);
+        let (elements, touched) = buffer.rows_mut();
+        elements[4] = 1.0;
+        touched.unwrap().insert(2);
+        assert!(buffer.touched().is_some_and(|rows| rows.contains(2) && !rows.contains(0)));
+        buffer[0] = 1.0;
+        assert_eq!(buffer.touched(), None);
+        buffer.fill(0.0);
+        buffer.now_zero();
+        assert!(buffer.touched().is_some_and(|rows| !rows.contains(2)));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! Work is cut into chunks whose size depends on the shapes alone and reductions over chunks are added in the order of the
 //! chunks, so results are the same bit for bit for any number of threads. Every chunk runs inside a [`pulp`] dispatch:
-//! plain loops compile to AVX2 or AVX-512 where the machine has it. Loops use no fused multiply-add, so outside of the
-//! matrix products results do not depend on the instruction set either. The matrix products have kernels of their own.
+//! plain loops compile to AVX2 or AVX-512 where the machine has it. Multiply-adds are fused where the source says `mul_add`,
+//! and only there, so outside of the matrix products results do not depend on the instruction set either; an x86 machine
+//! without the instruction (before 2013) gets the same from the C library, slowly. The matrix products have kernels of their
+//! own.
 
 mod activation;
 mod attention;
@@ -23,6 +25,7 @@ mod optimizer;
 mod parallel;
 mod rows;
 mod tile;
+mod touched;
 
 use std::sync::Arc;
 
