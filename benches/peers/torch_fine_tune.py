@@ -4,7 +4,7 @@ learning rates, clipping and AdamW; dropout on.
 
     torch_fine_tune.py --steps STEPS.jsonl --model INITIAL_MODEL --out TRAINED_MODEL --seed 0 [--bf16]
 
-STEPS.jsonl and INITIAL_MODEL are what `stepsynth train --dump-steps DIR` writes: one step a line,
+INITIAL_MODEL is the folder that `stepsynth train --dump-steps DIR` writes and STEPS.jsonl lies in it: one step a line,
 {"learning_rate", "rows": [{"ids", "token_types", "label"} or {"ids", "token_types", "start", "end"}]}.
 Rows of a step are padded in groups of similar length whose gradients are summed, which changes nothing but the time taken.
 The model of the last step is saved; `stepsynth eval --model TRAINED_MODEL` scores it.

@@ -66,6 +66,20 @@ impl TrainSettings {
         self.batches(set).steps(self.epochs)
     }
 
+    /// The steps that [`train`] takes on `set` if it does not stop early, an epoch at a time.
+    pub fn plan(&self, set: &TrainSet) -> impl Iterator<Item = Vec<PlannedStep>> {
+        let batches = self.batches(set);
+        let total_steps = batches.steps(self.epochs);
+        let schedule = LinearSchedule { learning_rate: self.learning_rate, warmup_steps: self.warmup_steps, total_steps };
+        (1..=self.epochs).scan(0, move |step, epoch| {
+            let planned = batches.epoch(epoch).into_iter().enumerate();
+            let planned: Vec<_> =
+                planned.map(|(index, rows)| PlannedStep { learning_rate: schedule.at(*step + index), rows }).collect();
+            *step += planned.len();
+            Some(planned)
+        })
+    }
+
     fn batches(&self, set: &TrainSet) -> Batches {
         let lengths = set.sequences.iter().map(|sequence| sequence.ids.len()).collect();
         let batching = match self.batch_tokens {
@@ -74,6 +88,15 @@ impl TrainSettings {
         };
         Batches::new(lengths, batching, self.seed)
     }
+}
+
+/// One optimizer step to come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedStep {
+    /// Its learning rate.
+    pub learning_rate: f64,
+    /// Rows of the training set.
+    pub rows: Vec<usize>,
 }
 
 /// Training targets on the host, one entry per sequence.
@@ -155,24 +178,22 @@ pub fn train<B: Backend>(
 ) -> Result<TrainReport> {
     check(model, set, settings)?;
     let rows = set.sequences.len();
-    let batches = settings.batches(set);
-    let total_steps = batches.steps(settings.epochs);
-    let schedule = LinearSchedule { learning_rate: settings.learning_rate, warmup_steps: settings.warmup_steps, total_steps };
+    let total_steps = settings.steps(set);
     let mut optimizer = AdamW::new(backend, model, settings.adamw.clone())?;
     let mut best = BestEpoch::new(settings.patience);
     let mut report = TrainReport { epochs: Vec::new(), best_epoch: 0, tokens: 0, flops: 0.0 };
     let dropout = Stream::new(settings.seed, "dropout");
     let mut step = 0;
-    for epoch in 1..=settings.epochs {
+    for (epoch, planned) in (1..).zip(settings.plan(set)) {
         let (mut loss, mut right) = (0.0, 0);
-        for batch in batches.epoch(epoch) {
+        for PlannedStep { learning_rate, rows } in planned {
             let masks = Some(dropout.child(step as u64));
-            let rate = schedule.at(step);
-            let done = train_step(backend, model, &mut optimizer, set, &batch, rate, settings.max_gradient_norm, masks)?;
+            let limit = settings.max_gradient_norm;
+            let done = train_step(backend, model, &mut optimizer, set, &rows, learning_rate, limit, masks)?;
             loss += done.loss_sum;
             right += done.right;
             report.tokens += done.tokens;
-            report.flops += batch.iter().map(|&row| model.training_flops(set.sequences[row].ids.len())).sum::<f64>();
+            report.flops += rows.iter().map(|&row| model.training_flops(set.sequences[row].ids.len())).sum::<f64>();
             step += 1;
             if !progress(step, total_steps) {
                 return Err(Error::Interrupted);

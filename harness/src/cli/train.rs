@@ -71,6 +71,10 @@ pub(super) struct TrainArguments {
     /// auto, cpu or reference
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// Write the initial model and the rows and learning rate of every step (JSON lines) to DIR, so that another trainer can do
+    /// the same, then train
+    #[arg(long, value_name = "DIR")]
+    dump_steps: Option<PathBuf>,
 }
 
 /// Which rows choose the epoch.
@@ -97,6 +101,9 @@ pub(super) fn train(arguments: &TrainArguments) -> Result<()> {
     let task = arguments.gold.find_task()?;
     let spec = spec(arguments, &task)?;
     directory::check(&arguments.out, "--out", arguments.force)?;
+    if let Some(directory) = &arguments.dump_steps {
+        directory::check(directory, "--dump-steps", false)?;
+    }
     let world = RealWorld::new(&spec, arguments.device)?;
     let data = load(arguments, &spec, &world, task)?;
     let rows = Rows::read(arguments, &data)?;
@@ -119,6 +126,7 @@ pub(super) fn train(arguments: &TrainArguments) -> Result<()> {
             steps.at(done, total);
             !cancel.is_set()
         },
+        dump: arguments.dump_steps.as_deref(),
         notice: &|line| eprintln!("{line}"),
     });
     steps.close();

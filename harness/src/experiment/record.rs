@@ -137,6 +137,7 @@ impl Recorder<'_> {
             train: &train,
             select: &self.task.gold.select,
             progress: &progress,
+            dump: None,
             // Every cell of a run would say the same.
             notice: &|_| (),
         };

@@ -11,6 +11,7 @@ use stepsynth_core::train::{AdamWSettings, TrainSet, TrainSettings as CoreSettin
 use stepsynth_datasets::{Input, Kind, TaskSpec};
 
 use super::build::{Origin, head};
+use super::dump;
 use super::encode::{self, Lengths};
 use super::reader::{Learned, Reader};
 use super::{EpochRecord, FitCost, FitJob, Fitted, Student, score};
@@ -86,6 +87,13 @@ impl<B: Backend + 'static> Student for EncoderStudent<B> {
     fn fit(&self, job: &FitJob<'_>) -> Result<Fitted> {
         let (tokenizer, mut model) = self.fresh(job).with_context(|| format!("preparing a student for `{}`", self.task.name))?;
         let set = encode::train_set(&tokenizer, self.lengths(), job.train)?;
+        let settings = self.core_settings(job.seed, &set);
+        if let Some(directory) = job.dump {
+            std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+            tokenizer.save(directory, model.config())?;
+            model.save(&self.backend, directory)?;
+            dump::steps(&directory.join("steps.jsonl"), &set, &settings)?;
+        }
         let reader = Reader { tokenizer, head: self.head(), lengths: self.lengths() };
         let inputs: Vec<Input> = job.select.iter().map(|example| example.input.clone()).collect();
         let prepared = reader.prepare(&inputs)?;
@@ -102,7 +110,7 @@ impl<B: Backend + 'static> Student for EncoderStudent<B> {
             &*self.backend,
             &mut model,
             &set,
-            &self.core_settings(job.seed, &set),
+            &settings,
             |model| {
                 evaluate(model).map_err(|error| {
                     let message = format!("{error:#}");

@@ -1,6 +1,7 @@
 //! The student as experiments see it: something that is trained from scratch on examples and then predicts.
 
 mod build;
+mod dump;
 mod encode;
 mod encoder;
 mod reader;
@@ -30,6 +31,8 @@ pub struct FitJob<'a> {
     pub select: &'a [Example],
     /// Called after every optimizer step with (steps done, steps in all); returning false interrupts.
     pub progress: &'a (dyn Fn(usize, usize) -> bool + Sync),
+    /// Folder that gets the initial model and all steps before training begins, for another trainer to follow.
+    pub dump: Option<&'a Path>,
     /// Told, in a line each, what else a user should know before training begins.
     pub notice: &'a dyn Fn(&str),
 }
