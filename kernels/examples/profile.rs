@@ -1,6 +1,6 @@
 //! Times each operation of a training step.
 //!
-//! `cargo run --release -p stepsynth-kernels --example profile -- MODEL LENGTHS_FILE THREADS [without-linear]`
+//! `cargo run --release -p stepsynth-kernels --example profile -- MODEL LENGTHS_FILE THREADS [f32|bf16|without-linear]`
 //!
 //! MODEL is `distilbert`, `minilm`, `small` or `tiny`; the file holds one sequence length a line, of which 16 make a batch.
 //! `without-linear` leaves the matrix products out, which then give zeros, to see the rest without waiting for them.
@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceBatch, Dropout};
+use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceBatch, Dropout, InputGradient};
 use stepsynth_core::config::{Dropouts, EncoderConfig, Family, Head};
 use stepsynth_core::model::{Initialisation, Model};
 use stepsynth_core::random::Stream;
 use stepsynth_core::train::{AdamW, AdamWSettings, HostTargets, TrainSet, train_step};
 use stepsynth_core::{Result, Sequence};
-use stepsynth_kernels::cpu::{Cpu, Tensor};
+use stepsynth_kernels::cpu::{Cpu, Precision, Tensor};
 
 const BATCH: usize = 16;
 const STEPS: usize = 4;
@@ -80,6 +80,63 @@ impl Backend for Timed {
             Some(d_x) if self.without_linear => self.cpu.clear(d_x),
             None if self.without_linear => Ok(()),
             d_x => self.cpu.linear_backward(d_x, d_w, d_b, d_y, x, w),
+        })
+    }
+
+    fn linear_activation(
+        &self,
+        y: &mut Tensor,
+        inner: Option<&mut Tensor>,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        kind: Activation,
+    ) -> Result<()> {
+        self.time("linear_activation", || match inner {
+            Some(inner) if self.without_linear => {
+                self.cpu.clear(inner)?;
+                self.cpu.activation(y, inner, kind)
+            }
+            inner => self.cpu.linear_activation(y, inner, x, w, b, kind),
+        })
+    }
+
+    fn linear_residual(
+        &self,
+        y: &mut Tensor,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        dropout: Option<&Dropout>,
+        residual: &Tensor,
+    ) -> Result<()> {
+        self.time("linear_residual", || match dropout {
+            Some(dropout) if self.without_linear => {
+                self.cpu.clear(y)?;
+                self.cpu.dropout(y, dropout)?;
+                self.cpu.add(y, residual)
+            }
+            None if self.without_linear => self.cpu.copy(y, residual),
+            dropout => self.cpu.linear_residual(y, x, w, b, dropout, residual),
+        })
+    }
+
+    fn linear_backward_into(
+        &self,
+        d_x: &mut Tensor,
+        then: InputGradient<'_, Tensor>,
+        d_w: &mut Tensor,
+        d_b: &mut Tensor,
+        d_y: &Tensor,
+        x: &Tensor,
+        w: &Tensor,
+    ) -> Result<()> {
+        self.time("linear_backward_into", || match then {
+            InputGradient::Plus(other) if self.without_linear => self.cpu.copy(d_x, other),
+            InputGradient::Through { inner, kind } if self.without_linear => {
+                self.cpu.activation_backward(d_x, inner, inner, kind)
+            }
+            then => self.cpu.linear_backward_into(d_x, then, d_w, d_b, d_y, x, w),
         })
     }
 
@@ -155,12 +212,15 @@ fn config(name: &str) -> EncoderConfig {
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, lengths, threads, rest @ ..] = &arguments[..] else {
-        panic!("profile MODEL LENGTHS_FILE THREADS [without-linear]");
+        panic!("profile MODEL LENGTHS_FILE THREADS [f32|bf16|without-linear]");
     };
     let lengths = std::fs::read_to_string(lengths).expect("the file of lengths");
     let lengths: Vec<usize> = lengths.lines().map(|line| line.trim().parse().expect("a length")).take(BATCH * STEPS).collect();
     let threads = threads.parse().expect("a number of threads");
-    let backend = Timed { cpu: Cpu::new(threads)?, without_linear: !rest.is_empty(), spent: Mutex::default() };
+    let how = rest.first().map_or("f32", String::as_str);
+    let precision = if how == "bf16" { Precision::Bf16 } else { Precision::F32 };
+    let cpu = Cpu::with(threads, precision)?;
+    let backend = Timed { cpu, without_linear: how == "without-linear", spent: Mutex::default() };
     let config = config(model);
     let mut ids = Stream::new(0, "ids").generator();
     let sequence = |&length: &usize| Sequence {

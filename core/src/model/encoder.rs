@@ -78,10 +78,6 @@ impl<T> Tape<T> {
     pub(super) fn hidden(&self) -> &T {
         self.layers.last().map_or(&self.embedding.output, |layer| &layer.output.output)
     }
-
-    fn input_of(&self, layer: usize) -> &T {
-        if layer == 0 { &self.embedding.output } else { &self.layers[layer - 1].output.output }
-    }
 }
 
 /// Forward pass that keeps what the backward pass needs.
@@ -113,20 +109,21 @@ pub(super) fn infer<B: Backend>(backend: &B, model: &Model<B>, batch: &DeviceBat
     Ok(hidden)
 }
 
-/// Backward pass from `d_hidden`, the gradient of the last layer's output.
+/// Backward pass from `d_hidden`, the gradient of the last layer's output. Frees the tape layer by layer.
 pub(super) fn backward<B: Backend>(
     backend: &B,
     model: &Model<B>,
     batch: &DeviceBatch<B::Indices>,
-    tape: Tape<B::Tensor>,
+    mut tape: Tape<B::Tensor>,
     d_hidden: B::Tensor,
     sites: Option<&DropoutSites>,
     gradients: &mut [B::Tensor],
 ) -> Result<()> {
     let mut d_output = d_hidden;
-    for layer in (0..model.config.layers).rev() {
+    while let Some(last) = tape.layers.pop() {
+        let layer = tape.layers.len();
         let sites = sites.map(|sites| &sites.layers[layer]);
-        d_output = layer_backward(backend, model, batch, layer, &tape, d_output, sites, gradients)?;
+        d_output = layer_backward(backend, model, batch, layer, tape.hidden(), last, d_output, sites, gradients)?;
     }
     if let Some(dropout) = sites.and_then(|sites| sites.embedding.as_ref()) {
         backend.dropout(&mut d_output, dropout)?;
@@ -203,36 +200,39 @@ fn layer_backward<B: Backend>(
     model: &Model<B>,
     batch: &DeviceBatch<B::Indices>,
     layer: usize,
-    tape: &Tape<B::Tensor>,
+    input: &B::Tensor,
+    tape: LayerTape<B::Tensor>,
     d_output: B::Tensor,
     sites: Option<&LayerSites>,
     gradients: &mut [B::Tensor],
 ) -> Result<B::Tensor> {
     let config = &model.config;
     let slots = model.layer(layer);
-    let (input, tape) = (tape.input_of(layer), &tape.layers[layer]);
-    let AttentionTape { qkv, attended, lse, middle } = &tape.attention;
+    let LayerTape { attention: AttentionTape { qkv, attended, lse, middle }, inner, activated, output } = tape;
 
     // output = norm(middle + drop(ffn_out(act(ffn_in(middle)))))
-    let d_sum = norm_backward(backend, model, slots.ffn_norm, &tape.output, &d_output, gradients)?;
-    drop(d_output);
+    let d_sum = norm_backward(backend, model, slots.ffn_norm, &output, &d_output, gradients)?;
+    drop((d_output, output));
     let branch = dropped(backend, model, &d_sum, sites.and_then(|sites| sites.ffn_out.as_ref()))?;
     let d_projected = branch.as_ref().unwrap_or(&d_sum);
-    let through = InputGradient::Through { inner: &tape.inner, kind: config.activation };
-    let d_inner = model.apply_backward_into(backend, slots.ffn_out, d_projected, &tape.activated, through, gradients)?;
+    let through = InputGradient::Through { inner: &inner, kind: config.activation };
+    let d_inner = model.apply_backward_into(backend, slots.ffn_out, d_projected, &activated, through, gradients)?;
+    drop((branch, activated, inner));
     let plus = InputGradient::Plus(&d_sum);
     let d_middle = model.apply_backward_into(backend, slots.ffn_in, &d_inner, &middle.output, plus, gradients)?;
     drop(d_inner);
 
     // middle = norm(input + drop(attention_out(attention(qkv(input)))))
-    let d_sum = norm_backward(backend, model, slots.attention_norm, middle, &d_middle, gradients)?;
-    drop(d_middle);
+    let d_sum = norm_backward(backend, model, slots.attention_norm, &middle, &d_middle, gradients)?;
+    drop((d_middle, middle));
     let branch = dropped(backend, model, &d_sum, sites.and_then(|sites| sites.attention_out.as_ref()))?;
     let d_projected = branch.as_ref().unwrap_or(&d_sum);
-    let d_attended = model.apply_backward(backend, slots.attention_out, d_projected, attended, gradients)?;
+    let d_attended = model.apply_backward(backend, slots.attention_out, d_projected, &attended, gradients)?;
+    drop(branch);
     let mut d_qkv = backend.empty(batch.host.tokens(), 3 * config.hidden)?;
     let dropout = sites.and_then(|sites| sites.attention.as_ref());
-    backend.attention_backward(&mut d_qkv, &d_attended, attended, lse, qkv, batch, config.heads, dropout)?;
+    backend.attention_backward(&mut d_qkv, &d_attended, &attended, &lse, &qkv, batch, config.heads, dropout)?;
+    drop((d_attended, attended, lse, qkv));
     model.apply_backward_into(backend, slots.qkv, &d_qkv, input, InputGradient::Plus(&d_sum), gradients)
 }
 

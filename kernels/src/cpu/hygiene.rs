@@ -1,6 +1,10 @@
 //! What every operation promises beyond its values: errors instead of panics, and NaN and infinity that spread.
 
 use stepsynth_core::backend::{Activation, Backend, DeviceBatch};
+use stepsynth_core::config::{Dropouts, EncoderConfig, Family, Head};
+use stepsynth_core::model::{Initialisation, Model};
+use stepsynth_core::random::Stream;
+use stepsynth_core::train::{AdamW, AdamWSettings, HostTargets, TrainSet, train_step};
 use stepsynth_core::{Batch, Error, Sequence};
 
 use super::{Cpu, Tensor};
@@ -143,4 +147,39 @@ fn not_a_number_spreads() {
         all_bad(&losses);
         assert!(!cpu.sum_of_squares(&[bad(1, 1)]).unwrap().is_finite());
     }
+}
+
+#[test]
+fn a_steady_training_step_allocates_no_buffer() {
+    let config = EncoderConfig {
+        family: Family::Bert,
+        vocab_size: 50,
+        hidden: 32,
+        layers: 3,
+        heads: 2,
+        feed_forward: 64,
+        max_positions: 300,
+        token_types: 2,
+        layer_norm_epsilon: 1e-12,
+        activation: Activation::GeluErf,
+        dropouts: Dropouts { hidden: 0.1, attention: 0.1, classifier: 0.1, question_answering: 0.0 },
+        initializer_range: 0.02,
+        pad_token_id: 0,
+        id2label: vec!["a".into(), "b".into()],
+    };
+    let cpu = cpu();
+    let sequence = |length: usize| Sequence { ids: vec![7; length], token_types: vec![0; length] };
+    let lengths = [300, 280, 200, 150, 270, 90, 100, 260];
+    let set = TrainSet { sequences: lengths.map(sequence).to_vec(), targets: HostTargets::Labels(vec![0; lengths.len()]) };
+    let mut model = Model::new(&cpu, config, Head::Classification { labels: 2 }, Initialisation::Scratch, 0).unwrap();
+    let mut optimizer = AdamW::new(&cpu, &model, AdamWSettings::default()).unwrap();
+    let mut step = |rows: &[usize]| {
+        let masks = Some(Stream::new(0, "masks"));
+        train_step(&cpu, &mut model, &mut optimizer, &set, rows, 1e-3, Some(1.0), masks).unwrap();
+    };
+    let mut epoch = || [[0, 1], [2, 3], [4, 6], [7, 5]].iter().for_each(|rows| step(rows));
+    (0..3).for_each(|_| epoch());
+    let before = cpu.memory.allocations();
+    epoch();
+    assert_eq!(cpu.memory.allocations(), before);
 }
