@@ -4,10 +4,14 @@
 use stepsynth_core::Result;
 use stepsynth_core::backend::{Activation, Dropout, InputGradient};
 
+use super::gemm::Panels;
+use super::memory::Buffer;
 use super::{Cpu, Tensor, activation, dropout};
 
 /// Rows in one block of a product: enough to read the packed operand from the third-level cache at a low rate.
 const BLOCK: usize = 64;
+/// Columns in one block of a product of few rows.
+const COLUMNS: usize = 128;
 /// Tokens whose `d_y` is summed before it is added to `d_b`, which keeps rounding errors from growing with the batch.
 const BIAS_RUN: usize = 64;
 
@@ -20,6 +24,26 @@ pub(super) struct Finish<'a> {
     pub(super) dropout: Option<&'a Dropout>,
     /// Added at last.
     pub(super) residual: Option<&'a Tensor>,
+}
+
+impl Finish<'_> {
+    /// Bias and activation of the sums from `column` on of a row that starts at `start` in `inner`.
+    #[inline(always)]
+    fn piece(&self, y: &mut [f32], inner: Option<&mut [f32]>, sums: &mut [f32], start: usize, column: usize) {
+        let bias = &self.bias.data[column..][..sums.len()];
+        match (self.activation, inner) {
+            (None, _) => put_sums(y, sums, bias),
+            (Some(kind), Some(inner)) => {
+                let inner = &mut inner[start + column..][..sums.len()];
+                put_sums(inner, sums, bias);
+                activation::apply(y, inner, kind);
+            }
+            (Some(kind), None) => {
+                super::rows::add(sums, bias);
+                activation::apply(y, sums, kind);
+            }
+        }
+    }
 }
 
 /// `y = drop(f(x w^T + b)) + residual`; `inner`, if asked for, is the argument of `f`.
@@ -45,7 +69,9 @@ pub(super) fn forward(
     if x.rows == 0 || outputs == 0 {
         return Ok(());
     }
-    let panels = cpu.engine.pack(&cpu.workers, w.view().transposed());
+    let panels = cpu.engine.pack_transposed(&cpu.workers, w);
+    // A single block of rows would leave all but one thread idle.
+    let sums = (x.rows <= BLOCK && cpu.threads() > 1).then(|| by_columns(cpu, x, &panels, outputs));
     let block = block_length(x.rows);
     let mut inner = inner.map(|inner| inner.data.chunks_mut(block * outputs));
     let items = y.data.chunks_mut(block * outputs).enumerate();
@@ -53,29 +79,24 @@ pub(super) fn forward(
         items.map(|(index, y)| (index * block, y, inner.as_mut().and_then(Iterator::next))),
         #[inline(always)]
         |(first, y, mut inner)| {
-            cpu.engine.rows(
-                y,
-                x.view(),
-                first,
-                &panels,
-                false,
-                #[inline(always)]
-                |row, column, sums, y| {
-                    let bias = &finish.bias.data[column..][..sums.len()];
-                    match (finish.activation, &mut inner) {
-                        (None, _) => put_sums(y, sums, bias),
-                        (Some(kind), Some(inner)) => {
-                            let inner = &mut inner[(row - first) * outputs + column..][..sums.len()];
-                            put_sums(inner, sums, bias);
-                            activation::apply(y, inner, kind);
-                        }
-                        (Some(kind), None) => {
-                            super::rows::add(sums, bias);
-                            activation::apply(y, sums, kind);
-                        }
-                    }
-                },
-            );
+            match &sums {
+                None => cpu.engine.rows(
+                    y,
+                    x.view(),
+                    first,
+                    &panels,
+                    false,
+                    #[inline(always)]
+                    |row, column, sums, y| finish.piece(y, inner.as_deref_mut(), sums, (row - first) * outputs, column),
+                ),
+                Some(sums) => finish_columns(
+                    y,
+                    sums,
+                    x.rows,
+                    #[inline(always)]
+                    |row, column, sums, y| finish.piece(y, inner.as_deref_mut(), sums, row * outputs, column),
+                ),
+            }
             // Whole rows, still in the second-level cache.
             if let Some(dropout) = finish.dropout {
                 dropout::scale(y, first * outputs, dropout);
@@ -86,6 +107,35 @@ pub(super) fn forward(
         },
     );
     Ok(())
+}
+
+/// All sums of few rows: blocks of [`COLUMNS`] columns, each a matrix by itself.
+fn by_columns(cpu: &Cpu, x: &Tensor, panels: &Panels, outputs: usize) -> Buffer {
+    let mut sums = cpu.memory.buffer(x.rows * outputs);
+    cpu.workers.run(
+        sums.chunks_mut(x.rows * COLUMNS).enumerate(),
+        #[inline(always)]
+        |(index, sums)| {
+            let width = sums.len() / x.rows;
+            cpu.engine.columns(sums, x.view(), panels, index * COLUMNS, width);
+        },
+    );
+    sums
+}
+
+/// Calls `finish` as a product of rows does, with the sums of [`by_columns`].
+#[inline(always)]
+fn finish_columns(y: &mut [f32], sums: &[f32], rows: usize, mut finish: impl FnMut(usize, usize, &mut [f32], &mut [f32])) {
+    let outputs = y.len() / rows;
+    for (index, sums) in sums.chunks(rows * COLUMNS).enumerate() {
+        let width = sums.len() / rows;
+        for (row, sums) in sums.chunks_exact(width).enumerate() {
+            let mut piece = [0.0; COLUMNS];
+            let piece = &mut piece[..width];
+            piece.copy_from_slice(sums);
+            finish(row, index * COLUMNS, piece, &mut y[row * outputs + index * COLUMNS..][..width]);
+        }
+    }
 }
 
 /// One independent piece of the backward pass.
@@ -187,7 +237,8 @@ fn put_sums(y: &mut [f32], sums: &[f32], b: &[f32]) {
 fn block_length(length: usize) -> usize {
     let blocks = length.div_ceil(BLOCK);
     let blocks = if blocks > 1 { blocks.next_multiple_of(2) } else { 1 };
-    length.div_ceil(blocks)
+    // Rounded up, so that blocks of about 64 rows are two whole ones of the tile unit.
+    length.div_ceil(blocks).next_multiple_of(8)
 }
 
 /// `sums[j] += sum_n data[n, first + j]` for a row-major matrix of `stride` columns.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stepsynth_core::Result;
 use stepsynth_core::backend::expect_shape;
 
-use super::gemm::View;
+use super::gemm::{Panels, View};
 use super::touched::Rows;
 
 /// Buffers start on a cache line, which spares the widest loads from straddling two.
@@ -40,7 +40,8 @@ impl Memory {
         let reused = self.lock().take(class);
         let store = reused.unwrap_or_else(|| vec![0.0; class + SLACK]);
         let offset = store.as_ptr().align_offset(ALIGNMENT).min(SLACK);
-        let mut buffer = Buffer { store, offset, length, home: Arc::clone(self), touched: Rows::default(), knows: false };
+        let (touched, packed) = (Rows::default(), Mutex::default());
+        let mut buffer = Buffer { store, offset, length, home: Arc::clone(self), touched, knows: false, packed };
         if cfg!(debug_assertions) {
             buffer.fill(f32::NAN);
         }
@@ -100,6 +101,15 @@ pub(super) struct Buffer {
     /// If `knows`, all other rows are `+0`.
     touched: Rows,
     knows: bool,
+    packed: Mutex<Packed>,
+}
+
+/// A matrix in the order in which products read it, as long as the matrix does not change.
+#[derive(Default)]
+struct Packed {
+    /// How often it has been asked for since the last change, at most 2.
+    uses: u8,
+    panels: Option<Arc<Panels>>,
 }
 
 impl Buffer {
@@ -110,6 +120,7 @@ impl Buffer {
 
     /// The elements, and the rows that are not known to be zero. Whoever writes to other rows must add them.
     pub(super) fn rows_mut(&mut self) -> (&mut [f32], Option<&mut Rows>) {
+        *self.packed.get_mut().unwrap_or_else(PoisonError::into_inner) = Packed::default();
         let elements = &mut self.store[self.offset..self.offset + self.length];
         (elements, self.knows.then_some(&mut self.touched))
     }
@@ -118,6 +129,18 @@ impl Buffer {
     pub(super) fn now_zero(&mut self) {
         self.touched.clear();
         self.knows = true;
+    }
+
+    /// What `pack` makes of the contents. From the second call on without a change in between, it is kept if it `fits`.
+    pub(super) fn panels(&self, fits: impl Fn(&Panels) -> bool, pack: impl FnOnce() -> Panels) -> Arc<Panels> {
+        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(panels) = packed.panels.as_ref().filter(|panels| fits(panels)) {
+            return Arc::clone(panels);
+        }
+        let panels = Arc::new(pack());
+        packed.uses = (packed.uses + 1).min(2);
+        packed.panels = (packed.uses == 2).then(|| Arc::clone(&panels));
+        panels
     }
 }
 
@@ -218,6 +241,25 @@ mod tests {
             assert_eq!(memory.buffer(length).as_ptr().addr() % ALIGNMENT, 0);
             assert!(size_class(length) >= length && size_class(length) <= length + length / 8 + 64);
         }
+    }
+
+    #[test]
+    fn panels_are_kept_from_the_second_use_on_until_a_change() {
+        let cpu = crate::cpu::Cpu::new(1).unwrap();
+        let mut buffer = cpu.memory.zeroed(6);
+        let packs = std::cell::Cell::new(0);
+        let ask = |buffer: &Buffer, fits: bool| {
+            let pack = || {
+                packs.set(packs.get() + 1);
+                cpu.engine.pack(&cpu.workers, View::new(buffer, 2, 3))
+            };
+            drop(buffer.panels(|_| fits, pack));
+            packs.get()
+        };
+        assert_eq!([0; 4].map(|_| ask(&buffer, true)), [1, 2, 2, 2]);
+        assert_eq!(ask(&buffer, false), 3);
+        buffer[0] = 1.0;
+        assert_eq!([0; 3].map(|_| ask(&buffer, true)), [4, 5, 5]);
     }
 
     #[cfg(debug_assertions)]

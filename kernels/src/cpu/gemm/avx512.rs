@@ -67,13 +67,13 @@ fn pairs(bits: __m512) -> __m512bh {
     unsafe { std::mem::transmute(bits) }
 }
 
-/// Sixteen slots of two bfloat16 from values that follow each other.
+/// Slots of two bfloat16 from values that follow each other.
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) fn pairs_of(values: &[f32; 32]) -> [f32; 16] {
+pub(super) fn pairs_of(values: &[[f32; 16]; 2]) -> [f32; 16] {
     let mut slots = [0.0; 16];
-    // SAFETY: `values` has two registers of `f32` and `slots` one; see `pairs` for the type of its bits.
+    // SAFETY: each of the arrays is one register of `f32`; for the bits see `pairs`.
     unsafe {
-        let (low, high) = (_mm512_loadu_ps(values.as_ptr()), _mm512_loadu_ps(values.as_ptr().add(16)));
+        let (low, high) = (_mm512_loadu_ps(values[0].as_ptr()), _mm512_loadu_ps(values[1].as_ptr()));
         let bits: __m512 = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
         _mm512_storeu_ps(slots.as_mut_ptr(), bits);
     }

@@ -30,11 +30,13 @@ pub enum Isa {
     Avx512,
     /// AVX-512 with its bfloat16 dot products.
     Avx512Bf16,
+    /// The AMX tile unit for bfloat16, AVX-512 for `f32`.
+    Amx,
 }
 
 impl Isa {
     /// All of them, slowest first.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
 
     /// Name as in the environment variable `STEPSYNTH_CPU`.
     pub fn name(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Isa {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512-bf16",
+            Self::Amx => "amx",
         }
     }
 
@@ -53,7 +56,8 @@ impl Isa {
             Self::Portable => true,
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             Self::Avx512 => is_x86_feature_detected!("avx512f"),
-            Self::Avx512Bf16 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16"),
+            Self::Avx512Bf16 => Self::Avx512.is_available() && is_x86_feature_detected!("avx512bf16"),
+            Self::Amx => Self::Avx512Bf16.is_available() && super::amx::available(),
         }
         #[cfg(not(target_arch = "x86_64"))]
         matches!(self, Self::Portable)
@@ -61,7 +65,7 @@ impl Isa {
 
     /// Whether it multiplies pairs of bfloat16.
     pub(super) fn multiplies_pairs(self) -> bool {
-        self == Self::Avx512Bf16
+        matches!(self, Self::Avx512Bf16 | Self::Amx)
     }
 
     /// Itself, if this machine has it.

@@ -1,6 +1,7 @@
 //! The one operation that each instruction set implements: a tile of a product.
 
 use super::Isa;
+use super::amx::{self, Tiles};
 use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -75,18 +76,44 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2::ROWS,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Bf16 => avx512::ROWS,
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => {
+                if self.is_tiled() {
+                    amx::BLOCK
+                } else {
+                    avx512::ROWS
+                }
+            }
             _ => portable::ROWS,
         }
+    }
+
+    /// Whether the tile unit does the work.
+    fn is_tiled(self) -> bool {
+        self.isa == Isa::Amx && self.slot == Slot::Pair
+    }
+
+    /// Most slots that one tile should sum over: with the tile unit, a panel's slots have to come from the first-level cache.
+    pub(super) fn slots(self) -> usize {
+        if self.is_tiled() { SLOTS / 4 } else { SLOTS }
+    }
+
+    /// The unit that [`run`](Self::run) needs, if it needs one; to be kept from one tile to the next.
+    pub(super) fn begin(self) -> Option<Tiles> {
+        if self.is_tiled() { Tiles::begin() } else { None }
     }
 
     /// `tile[i, j] = sum_l left[i, l] right[l, j]` for `rows` rows and all columns of a panel, in the order of `l`.
     ///
     /// Row `i` of `left` starts at `i * STRIDE`; `right` has `WIDTH` slots for each `l`.
-    pub(super) fn run(self, rows: usize, left: &[f32], right: &[f32], tile: &mut Tile) {
+    pub(super) fn run(self, unit: Option<&Tiles>, rows: usize, left: &[f32], right: &[f32], tile: &mut Tile) {
         let slots = right.len() / WIDTH;
         assert!((1..=self.rows().min(HEIGHT)).contains(&rows) && slots <= SLOTS, "a tile of {rows} rows and {slots} slots");
         assert!(left.len() >= (rows - 1) * STRIDE + slots, "{rows} rows of {slots} slots in {}", left.len());
+        if self.is_tiled() {
+            let unit = unit.expect("the unit that `begin` gives");
+            let (left, right) = (amx::halves(left), amx::halves(right));
+            return unit.tile_block(&mut tile.0, WIDTH, rows, left, 2 * STRIDE, right, 2 * slots, false);
+        }
         #[cfg(target_arch = "x86_64")]
         if self.isa != Isa::Portable {
             let arguments = Arguments { slots, left: left.as_ptr(), right: right.as_ptr(), tile: tile.0.as_mut_ptr() };
@@ -111,7 +138,7 @@ impl Kernel {
     #[inline(always)]
     pub(super) fn transpose(self, block: &mut [[f32; 16]; 16]) {
         #[cfg(target_arch = "x86_64")]
-        if matches!(self.isa, Isa::Avx512 | Isa::Avx512Bf16) {
+        if self.isa >= Isa::Avx512 {
             // SAFETY: `new` checked that the machine has the instructions.
             return unsafe { avx512::transpose(block) };
         }
@@ -126,7 +153,7 @@ impl Kernel {
 
     /// Slots of two bfloat16 from values that follow each other.
     #[inline(always)]
-    pub(super) fn pairs(self, values: &[f32; 32]) -> [f32; 16] {
+    pub(super) fn pairs(self, values: &[[f32; 16]; 2]) -> [f32; 16] {
         assert!(self.slot == Slot::Pair, "checked by `new` to be possible");
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `new` checked that the machine has the instructions if the slots are pairs.

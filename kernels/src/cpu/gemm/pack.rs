@@ -97,8 +97,8 @@ impl<'a> Source<'a> {
             Slot::Number => load(values),
             Slot::Rounded => load(values).map(rounded),
             Slot::Pair => {
-                let values: [f32; 2 * BLOCK] = load(values);
-                self.kernel.pairs(&values)
+                let rest = values.get(BLOCK..).unwrap_or_default();
+                self.kernel.pairs(&[load(values), load(rest)])
             }
         }
     }
@@ -110,11 +110,10 @@ impl<'a> Source<'a> {
             Slot::Number => load(self.at_depth(first, row)),
             Slot::Rounded => load(self.at_depth(first, row)).map(rounded),
             Slot::Pair => {
-                let low: [f32; BLOCK] = load(self.at_depth(first, row));
-                let high: [f32; BLOCK] = load(self.at_depth(first + 1, row));
+                let [low, high] = [first, first + 1].map(|depth| load(self.at_depth(depth, row)));
                 let mut slots = [0.0; BLOCK];
                 for lane in 0..BLOCK {
-                    slots[lane] = f32::from_bits(rounded_bits(low[lane]) >> 16 | rounded_bits(high[lane]));
+                    slots[lane] = f32::from_bits(rounded(low[lane]).to_bits() >> 16 | rounded(high[lane]).to_bits());
                 }
                 slots
             }
@@ -131,11 +130,11 @@ impl<'a> Source<'a> {
 
 /// The first values, with zeros where there are no more. Whole blocks have a constant length, which makes them fast.
 #[inline(always)]
-fn load<const LENGTH: usize>(values: &[f32]) -> [f32; LENGTH] {
+fn load(values: &[f32]) -> [f32; BLOCK] {
     match values.first_chunk() {
         Some(values) => *values,
         None => {
-            let mut block = [0.0; LENGTH];
+            let mut block = [0.0; BLOCK];
             block[..values.len()].copy_from_slice(values);
             block
         }
@@ -151,10 +150,10 @@ fn store(target: &mut [f32], block: [f32; BLOCK]) {
     }
 }
 
-/// `x` rounded to bfloat16, to nearest with ties to even, as the bits of an `f32`. Subnormal numbers become zero, as in the
-/// instructions of Intel and AMD.
+/// `x` rounded to bfloat16, to nearest with ties to even. Subnormal numbers become zero, as in the instructions of Intel and
+/// AMD.
 #[inline(always)]
-fn rounded_bits(x: f32) -> u32 {
+fn rounded(x: f32) -> f32 {
     const EXPONENT: u32 = 0x7f80_0000;
     const UPPER: u32 = 0xffff_0000;
     let bits = x.to_bits();
@@ -163,12 +162,7 @@ fn rounded_bits(x: f32) -> u32 {
     let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
     let finite = if magnitude < 0x0080_0000 { bits & 1 << 31 } else { nearest };
     // A NaN keeps its sign and is made quiet, lest its payload be cut to that of an infinity.
-    (if magnitude > EXPONENT { bits | 0x0040_0000 } else { finite }) & UPPER
-}
-
-#[inline(always)]
-fn rounded(x: f32) -> f32 {
-    f32::from_bits(rounded_bits(x))
+    f32::from_bits((if magnitude > EXPONENT { bits | 0x0040_0000 } else { finite }) & UPPER)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::kernel::SLOTS;
 use super::*;
 
 /// Integers of at most five in magnitude, so that sums are exact in any order and precision.

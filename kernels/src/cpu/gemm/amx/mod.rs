@@ -71,7 +71,6 @@ pub(super) fn available() -> bool {
 }
 
 /// Words of two bf16, that of lesser depth in the low half, as the values that [`Tiles::tile_block`] takes.
-#[cfg_attr(not(test), expect(dead_code, reason = "no driver chooses it yet"))]
 pub(super) fn halves(words: &[f32]) -> &[u16] {
     // SAFETY: the same bytes, borrowed alike; every pattern is a `u16`, and its alignment is less. Tiles exist on
     // little-endian machines alone, where the low half comes first.
@@ -103,7 +102,6 @@ thread_local! {
 
 impl Tiles {
     /// Access to the tile unit from this thread, if it is [`available`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "no driver chooses it yet"))]
     pub(super) fn begin() -> Option<Self> {
         available().then(Self::enter)
     }
