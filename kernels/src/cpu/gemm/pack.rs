@@ -110,10 +110,10 @@ impl<'a> Source<'a> {
             Slot::Number => load(self.at_depth(first, row)),
             Slot::Rounded => load(self.at_depth(first, row)).map(rounded),
             Slot::Pair => {
-                let [low, high] = [first, first + 1].map(|depth| load(self.at_depth(depth, row)));
+                let (low, high) = (load(self.at_depth(first, row)), load(self.at_depth(first + 1, row)));
                 let mut slots = [0.0; BLOCK];
                 for lane in 0..BLOCK {
-                    slots[lane] = f32::from_bits(rounded(low[lane]).to_bits() >> 16 | rounded(high[lane]).to_bits());
+                    slots[lane] = f32::from_bits(rounded_bits(low[lane]) >> 16 | rounded_bits(high[lane]));
                 }
                 slots
             }
@@ -150,10 +150,15 @@ fn store(target: &mut [f32], block: [f32; BLOCK]) {
     }
 }
 
-/// `x` rounded to bfloat16, to nearest with ties to even. Subnormal numbers become zero, as in the instructions of Intel and
-/// AMD.
 #[inline(always)]
 fn rounded(x: f32) -> f32 {
+    f32::from_bits(rounded_bits(x))
+}
+
+/// `x` rounded to bfloat16, to nearest with ties to even, as the bits of an `f32`. Subnormal numbers become zero, as in the
+/// instructions of Intel and AMD.
+#[inline(always)]
+fn rounded_bits(x: f32) -> u32 {
     const EXPONENT: u32 = 0x7f80_0000;
     const UPPER: u32 = 0xffff_0000;
     let bits = x.to_bits();
@@ -162,7 +167,7 @@ fn rounded(x: f32) -> f32 {
     let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
     let finite = if magnitude < 0x0080_0000 { bits & 1 << 31 } else { nearest };
     // A NaN keeps its sign and is made quiet, lest its payload be cut to that of an infinity.
-    f32::from_bits((if magnitude > EXPONENT { bits | 0x0040_0000 } else { finite }) & UPPER)
+    (if magnitude > EXPONENT { bits | 0x0040_0000 } else { finite }) & UPPER
 }
 
 #[cfg(test)]
