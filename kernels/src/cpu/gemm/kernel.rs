@@ -142,11 +142,10 @@ impl Kernel {
             // SAFETY: `new` checked that the machine has the instructions.
             return unsafe { avx512::transpose(block) };
         }
-        for row in 0..16 {
-            for column in 0..row {
-                let value = block[row][column];
-                block[row][column] = block[column][row];
-                block[column][row] = value;
+        for row in 1..16 {
+            let (above, below) = block.split_at_mut(row);
+            for (above, below) in above.iter_mut().zip(&mut below[0]) {
+                std::mem::swap(&mut above[row], below);
             }
         }
     }
