@@ -64,9 +64,10 @@ impl Stream {
     #[inline(always)]
     pub fn eight_blocks(self, first: u64) -> [[u64; 8]; 4] {
         let mut c = [[0; 8], [0; 8], [self.purpose[0].into(); 8], [self.purpose[1].into(); 8]];
-        for lane in 0..8 {
-            c[0][lane] = first.wrapping_add(lane as u64);
-            c[1][lane] = c[0][lane] >> 32;
+        let [low, high, ..] = &mut c;
+        for (lane, (low, high)) in low.iter_mut().zip(high).enumerate() {
+            *low = first.wrapping_add(lane as u64);
+            *high = *low >> 32;
         }
         let mut k = self.key;
         for round in 0..10 {

@@ -85,11 +85,12 @@ pub(super) fn span(
 fn softmax_loss(scores: &mut [f32], target: usize, weight: f32) -> f32 {
     let score = scores[target];
     let (largest, sum) = rows::exponentials(scores);
-    let inverse = 1.0 / sum;
     for value in scores.iter_mut() {
-        *value *= inverse;
+        *value /= sum;
     }
-    scores[target] -= 1.0;
+    // `p - 1` as what the others have together: the gradients then cancel, whose sum is that of a bias.
+    scores[target] = 0.0;
+    scores[target] = -rows::sum(scores);
     for value in scores.iter_mut() {
         *value *= weight;
     }

@@ -37,6 +37,7 @@ impl Workers {
     ///
     /// Items are handed out one at a time, so `work` must be worth a lock; the iterator must not depend on the number of
     /// threads. Mark the closure `#[inline(always)]`: only inlined code is compiled for the wide instructions.
+    #[expect(clippy::redundant_closure, reason = "a closure can be marked as always inlined, a function passed by name cannot")]
     #[inline(always)]
     pub(super) fn run<T: Send>(&self, items: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
         let single = items.size_hint().1.is_some_and(|count| count <= 1);

@@ -31,6 +31,16 @@ pub(super) fn fold(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 
     lanes[0]
 }
 
+/// The sum of lanes.
+#[inline(always)]
+pub(super) fn total(lanes: [f32; LANES]) -> f32 {
+    fold(
+        lanes,
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
 /// `sum_i a[i]`.
 #[inline(always)]
 pub(super) fn sum(a: &[f32]) -> f32 {

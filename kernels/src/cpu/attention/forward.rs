@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::super::dropout::RUN;
 use super::super::math;
-use super::super::rows::{LANES, fold};
+use super::super::rows::{LANES, fold, total};
 use super::super::tile::{Block, Panels, PanelsMut, ROWS, Source, multiply, pack, pack_transposed, unpack};
 use super::{Call, Span, TILE_BLOCKS, TILE_KEYS, TILE_ROWS, hide_padding, spacing};
 
@@ -121,11 +121,7 @@ fn softmax(
                         *block = result;
                     }
                 }
-                let sum = fold(
-                    sums,
-                    #[inline(always)]
-                    |a, b| a + b,
-                );
+                let sum = total(sums);
                 let correction = math::exp(state.largest[index] - largest);
                 state.correction[index] = correction;
                 state.sum[index] = state.sum[index].mul_add(correction, sum);

@@ -103,12 +103,8 @@ pub(super) fn backward(
         .map(|span| Mutex::new(d_qkv.split_off_mut(..span.length * 3 * call.hidden).expect("sequences cover the rows")));
     let outputs: Vec<_> = outputs.collect();
     cpu.workers.run(pieces(&spans, heads, &outputs), |(head, span, d_qkv)| {
-        let inputs = backward::Inputs {
-            qkv: &qkv.data[span.of(qkv)],
-            out: &out.data[span.of(out)],
-            lse: &lse.data[span.of(lse)],
-            d_out: &d_out.data[span.of(d_out)],
-        };
+        let inputs =
+            backward::Inputs { qkv: &qkv.data[span.of(qkv)], lse: &lse.data[span.of(lse)], d_out: &d_out.data[span.of(d_out)] };
         backward::head(call, span, head, inputs, d_qkv);
     });
     Ok(())
