@@ -82,7 +82,6 @@ pub(super) fn head(call: Call<'_>, span: Span, head: usize, inputs: Inputs<'_>, 
 }
 
 /// Turns the scores of some rows into `p f`, and `d_p` beside them into `d_s`. Panels are `tall` blocks apart.
-#[inline(never)]
 fn softmax(
     call: Call<'_>,
     span: Span,
@@ -91,15 +90,31 @@ fn softmax(
     rows: Range<usize>,
     logarithms: &[f32],
 ) {
-    let kept = call.dropout.map_or(1.0, |dropout| dropout.scale as f32);
+    let mut sums = [(0.0, 0.0); TILE_ROWS];
+    let sums = &mut sums[..rows.len()];
+    probabilities(call, span, head, (&mut *scores, &mut *d_p, tall), rows, logarithms, sums);
+    gradients(call, (scores, d_p, tall), sums);
+}
+
+/// Turns scores into `p`, negative where it is dropped, and `d_p` into `d_p f`; of each row, returns the sums of `p` and of
+/// `p d_p f`.
+#[inline(never)]
+fn probabilities(
+    call: Call<'_>,
+    span: Span,
+    head: usize,
+    (scores, d_p, tall): (&mut [Block], &mut [Block], usize),
+    rows: Range<usize>,
+    logarithms: &[f32],
+    totals: &mut [(f32, f32)],
+) {
     call.cpu.workers.once(
-        (scores, d_p),
+        (scores, d_p, totals),
         #[inline(always)]
-        |(scores, d_p)| {
-            for (index, row) in rows.clone().enumerate() {
+        |(scores, d_p, totals)| {
+            for ((index, row), totals) in rows.clone().enumerate().zip(totals) {
                 let logarithm = logarithms[row];
                 let (scores, d_p) = (&mut scores[index..], &mut d_p[index..]);
-                // First `p`, negative where it is dropped, and `d_p f`.
                 let (mut sums, mut products) = ([0.0; LANES], [0.0; LANES]);
                 for (pair, first) in (0..scores.len()).step_by(2 * tall).enumerate() {
                     let factors = call.factors(span, row, head, pair * RUN);
@@ -107,27 +122,49 @@ fn softmax(
                     for (half, (score, d_p)) in blocks.take(2).enumerate() {
                         let (mut signed, mut scaled) = ([0.0; LANES], [0.0; LANES]);
                         for lane in 0..LANES {
+                            let factor = factors[half][lane];
                             let p = math::exp(score[lane] - logarithm);
                             sums[lane] += p;
-                            scaled[lane] = d_p[lane] * factors[half][lane];
+                            scaled[lane] = d_p[lane] * factor;
                             products[lane] = p.mul_add(scaled[lane], products[lane]);
-                            signed[lane] = if factors[half][lane] == 0.0 { -p } else { p };
+                            // A factor is 0 or at least 1.
+                            signed[lane] = p.copysign(factor - 0.5);
                         }
                         (*score, *d_p) = (signed, scaled);
                     }
                 }
-                // The sum is 1 but for the rounding of the logarithm.
-                let inverse = 1.0 / total(sums);
-                let along = total(products) * inverse;
-                for (score, d_p) in scores.iter_mut().step_by(tall).zip(d_p.iter_mut().step_by(tall)) {
-                    let (mut dropped, mut d_s) = ([0.0; LANES], [0.0; LANES]);
-                    for lane in 0..LANES {
-                        let p = score[lane] * inverse;
-                        // Not a number is not below zero, and stays.
-                        dropped[lane] = if p < 0.0 { 0.0 } else { p * kept };
-                        d_s[lane] = p.abs() * (d_p[lane] - along);
+                *totals = (total(sums), total(products));
+            }
+        },
+    );
+}
+
+/// Finishes what [`probabilities`] began.
+#[inline(never)]
+fn gradients(call: Call<'_>, (scores, d_p, tall): (&mut [Block], &mut [Block], usize), totals: &[(f32, f32)]) {
+    let kept = call.dropout.map_or(1.0, |dropout| dropout.scale as f32);
+    call.cpu.workers.once(
+        (scores, d_p),
+        #[inline(always)]
+        |(scores, d_p)| {
+            for (scores, d_p) in scores.chunks_exact_mut(tall).zip(d_p.chunks_exact_mut(tall)) {
+                for ((score, d_p), &(sum, product)) in scores.iter_mut().zip(d_p).zip(totals) {
+                    // The sum is 1 but for the rounding of the logarithm.
+                    let inverse = 1.0 / sum;
+                    let along = product * inverse;
+                    // Each in a loop of its own, which the compiler keeps in whole registers.
+                    let (mut p, mut d_s) = (*score, *d_p);
+                    for p in &mut p {
+                        *p *= inverse;
                     }
-                    (*score, *d_p) = (dropped, d_s);
+                    for lane in 0..LANES {
+                        d_s[lane] = p[lane].abs() * (d_s[lane] - along);
+                    }
+                    for p in &mut p {
+                        // Not a number is not below zero, and stays.
+                        *p = if *p < 0.0 { 0.0 } else { *p } * kept;
+                    }
+                    (*score, *d_p) = (p, d_s);
                 }
             }
         },
