@@ -149,14 +149,10 @@ fn gradients(call: Call<'_>, (scores, d_p, tall): (&mut [Block], &mut [Block], u
         |(scores, d_p)| {
             for (scores, d_p) in scores.chunks_exact_mut(tall).zip(d_p.chunks_exact_mut(tall)) {
                 for ((score, d_p), &(sum, product)) in scores.iter_mut().zip(d_p).zip(totals) {
-                    // The sum is 1 but for the rounding of the logarithm.
-                    let inverse = 1.0 / sum;
-                    let along = product * inverse;
+                    // The sum is 1 but for the rounding of the logarithm, and with it `d_s` sums to zero.
+                    let along = product / sum;
                     // Each in a loop of its own, which the compiler keeps in whole registers.
                     let (mut p, mut d_s) = (*score, *d_p);
-                    for p in &mut p {
-                        *p *= inverse;
-                    }
                     for lane in 0..LANES {
                         d_s[lane] = p[lane].abs() * (d_s[lane] - along);
                     }
