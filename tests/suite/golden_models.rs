@@ -93,6 +93,15 @@ fn load(name: &str) -> Golden {
     Golden { directory, expected, head, set }
 }
 
+impl Golden {
+    /// See [`rounding`].
+    fn rounding(&self, passes: usize) -> f64 {
+        let config = EncoderConfig::load(&self.directory).unwrap();
+        let longest = self.set.sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap();
+        rounding(&config, longest, passes)
+    }
+}
+
 /// Largest absolute differences from transformers' f64 values.
 #[derive(Debug)]
 struct Distances {
@@ -192,20 +201,19 @@ fn reference_f64_equals_transformers() {
 }
 
 /// An f32 backend may be at most twice as far from the f64 truth as the plain f32 computation, plus one unit of rounding
-/// of numbers of order one; its loss curve at most twice as far as PyTorch's own f32 curve or the reference's. Gradients of
-/// which nothing is left but rounding are sums of terms as large as any gradient: one unit of rounding of the largest is
-/// allowed, seen relative to the thousandth of it by which they are measured.
+/// of numbers of order one; its loss curve at most twice as far as PyTorch's own f32 curve or the reference's. Gradients may
+/// instead have the rounding derived for the plain computation: its distance is one draw of a random error, and the key
+/// weights of `bert-qa` were seen 3.7e-6 off where products are fused, 1.2e-6 where they are not, and 1.3e-6 plain.
 fn check_f32<B: Backend>(backend: &B) {
     for name in MODELS {
         let golden = load(name);
         let (plain, ours) = (distances(&Reference::<f32>::new(), &golden), distances(backend, &golden));
         let floor = 4.0 * f64::from(f32::EPSILON);
-        let floor_of_gradients = f64::from(f32::EPSILON) / 1e-3;
-        for (what, ours, plain, floor) in [
-            ("logits", ours.logits, plain.logits, floor),
-            ("loss", ours.loss, plain.loss, floor),
-            ("gradients", ours.gradients, plain.gradients, floor_of_gradients),
-            ("curve", ours.curve, plain.curve.max(golden.expected.torch_curve_distance()), floor),
+        for (what, ours, plain) in [
+            ("logits", ours.logits, plain.logits),
+            ("loss", ours.loss, plain.loss),
+            ("gradients", ours.gradients, plain.gradients.max(golden.rounding(3) / 2.0)),
+            ("curve", ours.curve, plain.curve.max(golden.expected.torch_curve_distance())),
         ] {
             assert!(ours <= 2.0 * plain + floor, "{name} on {}: {what} off by {ours:e}, plain f32 by {plain:e}", backend.name());
         }
@@ -221,11 +229,9 @@ fn check_f32<B: Backend>(backend: &B) {
 fn reference_f32_is_as_close_as_f32_can_be() {
     for name in MODELS {
         let golden = load(name);
-        let Golden { expected, set, .. } = &golden;
+        let expected = &golden.expected;
         let Distances { logits, loss, gradients, curve } = distances(&Reference::<f32>::new(), &golden);
-        let config = EncoderConfig::load(&golden.directory).unwrap();
-        let longest = set.sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap();
-        let rounding = |passes| rounding(&config, longest, passes);
+        let rounding = |passes| golden.rounding(passes);
         let scale = worst(expected.logit_values().into_iter()).max(1.0);
         for (what, distance, bound) in [
             ("logits", logits, rounding(1) * scale),
