@@ -1,7 +1,6 @@
 //! Speed of the linear layers on the encoder's shapes: `cargo bench -p stepsynth-benches --bench gemm -- [TOKENS]...`
 //!
-//! Prints GFLOP/s, the best of several runs on one thread, and percents of what the machine's multiply-adds alone reach in the
-//! same minute. `STEPSYNTH_CPU` chooses the instructions.
+//! Prints GFLOP/s, the best of several runs on one thread. `STEPSYNTH_CPU` chooses the instructions.
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
 use std::time::Instant;

@@ -35,8 +35,8 @@ done
 "$python" -c 'import torch, transformers' 2>/dev/null ||
     fail "$python lacks torch or transformers; install them (pip install torch transformers) or name another with --python"
 
-cargo build --release --quiet --manifest-path "$here/Cargo.toml" --bin encoder-speed
-ours="${CARGO_TARGET_DIR:-$here/../target}/release/encoder-speed"
+cargo build --release --quiet --manifest-path "$here/../Cargo.toml" --bin encoder-speed
+ours="${CARGO_TARGET_DIR:-$here/../../target}/release/encoder-speed"
 lines="$(mktemp)"
 trap 'rm -f "$lines"' EXIT
 

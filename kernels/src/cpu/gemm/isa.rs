@@ -81,13 +81,14 @@ impl Isa {
         Self::ALL.into_iter().filter(|isa| isa.is_available())
     }
 
-    /// The one that the environment variable `STEPSYNTH_CPU` names, or the fastest of this machine.
+    /// The one that the environment variable `STEPSYNTH_CPU` names, or the fastest of this machine but for [`Isa::Amx`], which
+    /// has to be asked for until it has run on hardware.
     ///
     /// # Errors
     /// [`Error::Device`] if the variable names none, or one that this machine lacks.
     pub fn choose() -> Result<Self> {
         match std::env::var_os(VARIABLE) {
-            None => Ok(Self::available().last().unwrap_or(Self::Portable)),
+            None => Ok(Self::available().filter(|&isa| isa != Self::Amx).last().unwrap_or(Self::Portable)),
             Some(name) => name.to_string_lossy().parse(),
         }
     }
