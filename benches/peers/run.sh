@@ -49,7 +49,7 @@ for model in $models; do
                 "$ours" "${work[@]}" --precision "$precision" | tee -a "$lines" >&2
             done
             for variant in fp32-pad512 fp32-pad fp32-sorted bf16-pad bf16-sorted; do
-                "$python" "$here/torch_encoder.py" "${work[@]}" --variant "$variant" 2>/dev/null | tee -a "$lines" >&2
+                "$python" "$here/torch_encoder.py" "${work[@]}" --variant "$variant" | tee -a "$lines" >&2
             done
         done
     done
