@@ -44,6 +44,12 @@ impl Stream {
         Self { key: split(seed), purpose: split(purpose) }
     }
 
+    /// Key and purpose, for a device that computes blocks itself: block `i` is
+    /// `philox4x32([i, i >> 32, purpose[0], purpose[1]], key)`.
+    pub fn words(self) -> ([u32; 2], [u32; 2]) {
+        (self.key, self.purpose)
+    }
+
     /// A stream derived from this one, for example one per epoch.
     pub fn child(self, index: u64) -> Self {
         let word = philox4x32([index as u32, (index >> 32) as u32, self.purpose[0], self.purpose[1]], self.key);

@@ -1,5 +1,6 @@
 //! Fast backends of `stepsynth-core`.
 
 pub mod cpu;
+pub mod cuda;
 
 pub use cpu::{Isa, Precision};

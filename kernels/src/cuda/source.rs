@@ -1,0 +1,22 @@
+//! The kernels' sources, inside the binary.
+
+/// One file of `kernels/cu`.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// Name with its extension, as `#include` names it.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+macro_rules! sources {
+    ($($name:literal),* $(,)?) => {
+        &[$(Source { name: $name, text: include_str!(concat!("../../cu/", $name)) }),*]
+    };
+}
+
+/// What sources include.
+pub const HEADERS: &[Source] = sources!["common.cuh"];
+
+/// Files with kernels.
+pub const SOURCES: &[Source] = sources!["elementwise.cu"];
