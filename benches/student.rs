@@ -28,7 +28,7 @@ fn student(criterion: &mut Criterion) {
             let mut model = Model::new(&backend, config, HEAD, Initialisation::Scratch, 0).expect("a model");
             let name = format!("{} on {threads} threads", shape.name);
             group.bench_function(BenchmarkId::new("predict", &name), |bencher| {
-                bencher.iter(|| logits(&backend, &model, &set.sequences, 4_096));
+                bencher.iter(|| logits(&backend, &model, &set.sequences, 4_096, &|_, _| true));
             });
             let mut optimizer = AdamW::new(&backend, &model, AdamWSettings::default()).expect("an optimizer");
             let mut step = 0;

@@ -67,24 +67,34 @@ def run(*command):
 def one_seed(task, seed, result):
     train, train_rows, test, test_rows, epochs, length, metrics = TASKS[task]
     work = arguments.out / task / f"work-{seed}"
-    shutil.rmtree(work, ignore_errors=True)
     rows, test_file = work / "train.jsonl", work / "test.jsonl"
     sample(Path(arguments.data) / train, train_rows, rows)
     sample(Path(arguments.data) / test, test_rows, test_file)
     common = ["--task", task, "--data", arguments.data, "--max-length", length]
-    _, ours_seconds = run(
-        arguments.stepsynth, "train", *common, "--model", arguments.model, "--train", rows, "--select", "none",
-        "--epochs", epochs, "--seed", seed, "--precision", "bf16", "--dump-steps", work / "steps", "--out", work / "ours",
-    )  # fmt: skip
-    theirs, _ = run(
-        sys.executable, HERE / "torch_fine_tune.py", "--steps", work / "steps" / "steps.jsonl", "--model", work / "steps",
-        "--out", work / "theirs", "--seed", seed, "--threads", arguments.threads, "--bf16",
-    )  # fmt: skip
-    row = {"task": task, "seed": seed, "ours_seconds": ours_seconds, "theirs_seconds": json.loads(theirs)["seconds"]}
+    # A side that is done keeps its time beside its model, so that a stopped seed goes on with the other side.
+    seconds = work / "ours.json"
+    if not seconds.exists():
+        for left in ["steps", "ours"]:
+            shutil.rmtree(work / left, ignore_errors=True)
+        _, taken = run(
+            arguments.stepsynth, "train", *common, "--model", arguments.model, "--train", rows, "--select", "none",
+            "--epochs", epochs, "--seed", seed, "--precision", "bf16", "--dump-steps", work / "steps", "--out", work / "ours",
+        )  # fmt: skip
+        seconds.write_text(json.dumps({"seconds": taken}))
+    ours = json.loads(seconds.read_text())
+    seconds = work / "theirs.json"
+    if not seconds.exists():
+        printed, _ = run(
+            sys.executable, HERE / "torch_fine_tune.py", "--steps", work / "steps" / "steps.jsonl", "--model", work / "steps",
+            "--out", work / "theirs", "--seed", seed, "--threads", arguments.threads, "--bf16",
+        )  # fmt: skip
+        seconds.write_text(printed)
+    theirs = json.loads(seconds.read_text())
+    row = {"task": task, "seed": seed, "ours_seconds": ours["seconds"], "theirs_seconds": theirs["seconds"]}
     for side in ["ours", "theirs"]:
         scores, _ = run(arguments.stepsynth, "eval", *common, "--model", work / side, "--file", test_file, "--json")
         scores = json.loads(scores)
-        row |= {f"{side}_{metric}": scores[metric] for metric in metrics} | {"n": scores["n"]}
+        row |= {f"{side}_{metric}": scores["metrics"][metric] for metric in metrics} | {"n": scores["n"]}
     shutil.rmtree(work)
     result.write_text(json.dumps(row) + "\n")
     print(json.dumps(row), flush=True)

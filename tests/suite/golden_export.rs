@@ -63,7 +63,7 @@ fn export(backend: &Cpu, directory: &Path, tokenizer: &Tokenizer, model: &Model<
     assert_eq!(new_head, None);
     let encode = |&(first, second): &(&str, Option<&str>)| reread.encode(first, second, 60, Truncation::LongestFirst).unwrap();
     let sequences: Vec<_> = TEXTS.iter().map(encode).collect();
-    let logits = logits(backend, &model, &sequences, 1).unwrap();
+    let logits = logits(backend, &model, &sequences, 1, &|_, _| true).unwrap();
     let rows: Vec<_> = TEXTS
         .iter()
         .zip(sequences.iter().zip(&logits))

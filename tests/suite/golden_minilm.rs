@@ -160,7 +160,7 @@ fn check_hidden<B: Backend>(backend: &B, layers: &[usize]) {
     for &layer in layers {
         let pick = |index: usize| f64::from(u8::from(index == columns[0] || index == 384 + columns[1]));
         let Some(model) = model(backend, layer, Head::QuestionAnswering, pick) else { return };
-        let got = logits(backend, &model, std::slice::from_ref(sequence), usize::MAX).unwrap().concat();
+        let got = logits(backend, &model, std::slice::from_ref(sequence), usize::MAX, &|_, _| true).unwrap().concat();
         let wanted = &values.values[(layer - 1) * per_layer..layer * per_layer];
         let rounding = rounding(model.config(), sequence.ids.len(), 1);
         check_values(&format!("hidden states after layer {layer}"), &got, wanted, values.torch_f32_distance, rounding);
@@ -172,13 +172,13 @@ fn check_logits<B: Backend>(backend: &B, rows: usize) {
     let sequences = sequences(&expected);
     let Some(classifier) = model(backend, 6, CLASSES, head_weight) else { return };
     let rounding = rounding(classifier.config(), 30, 1);
-    let got = logits(backend, &classifier, &sequences[..rows], 64).unwrap().concat();
+    let got = logits(backend, &classifier, &sequences[..rows], 64, &|_, _| true).unwrap().concat();
     let Values { values, torch_f32_distance } = &expected.class_logits;
     check_values("class logits", &got, &values[..2 * rows], *torch_f32_distance, rounding);
 
     let Some(reader) = model(backend, 6, Head::QuestionAnswering, head_weight) else { return };
     let read: Vec<Sequence> = expected.span_logits.rows.iter().map(|&row| sequences[row].clone()).collect();
-    let got = logits(backend, &reader, &read, usize::MAX).unwrap().concat();
+    let got = logits(backend, &reader, &read, usize::MAX, &|_, _| true).unwrap().concat();
     let Values { values, torch_f32_distance } = &expected.span_logits.values;
     check_values("span logits", &got, values, *torch_f32_distance, rounding);
 }

@@ -40,7 +40,7 @@ proptest! {
             let config = EncoderConfig::from_json(text, "test").unwrap();
             for head in HEADS {
                 let model = Model::new(&backend, config.clone(), head, Initialisation::Transformers, 2).unwrap();
-                let of = |budget| logits(&backend, &model, &sequences, budget).unwrap();
+                let of = |budget| logits(&backend, &model, &sequences, budget, &|_, _| true).unwrap();
                 let (together, alone) = (of(usize::MAX).concat(), of(1).concat());
                 prop_assert_eq!(together.len(), alone.len());
                 let largest = alone.iter().fold(1.0, |largest: f32, value| largest.max(value.abs()));

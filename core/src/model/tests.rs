@@ -106,10 +106,10 @@ proptest! {
         let backend = Reference::<f64>::new();
         for head in HEADS {
             let model = Model::new(&backend, small_config(family, 0.1), head, Initialisation::Transformers, 2).unwrap();
-            let together = logits(&backend, &model, &sequences, usize::MAX).unwrap();
-            let alone = logits(&backend, &model, &sequences, 1).unwrap();
+            let together = logits(&backend, &model, &sequences, usize::MAX, &|_, _| true).unwrap();
+            let alone = logits(&backend, &model, &sequences, 1, &|_, _| true).unwrap();
             let reversed: Vec<_> = sequences.iter().rev().cloned().collect();
-            let mut backward = logits(&backend, &model, &reversed, usize::MAX).unwrap();
+            let mut backward = logits(&backend, &model, &reversed, usize::MAX, &|_, _| true).unwrap();
             backward.reverse();
             prop_assert_eq!(&together, &alone);
             prop_assert_eq!(&together, &backward);
@@ -244,7 +244,7 @@ fn save_and_load_give_the_same_logits() {
             let (loaded, new_head) = Model::load(&backend, directory.path(), head, 0).unwrap();
             let inputs = [sequence(&[1, 2, 3]), sequence(&[7])];
             assert_eq!(new_head, None);
-            let of = |model| logits(&backend, model, &inputs, 100).unwrap();
+            let of = |model| logits(&backend, model, &inputs, 100, &|_, _| true).unwrap();
             assert_eq!(of(&model), of(&loaded));
         }
     }

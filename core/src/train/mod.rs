@@ -20,6 +20,9 @@ pub use predict::logits;
 pub use schedule::LinearSchedule;
 pub use step::{StepReport, train_step};
 
+/// Called with (done, in all) as work goes on; when it returns false, the work ends with [`Error::Interrupted`].
+pub type Progress<'a> = &'a dyn Fn(usize, usize) -> bool;
+
 /// How to train; the defaults are those of transformers' fine-tuning examples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainSettings {
@@ -162,8 +165,7 @@ pub struct TrainReport {
 ///
 /// Each epoch visits every sequence once in an order drawn from `settings.seed`, in batches of `settings.batch_size`
 /// sequences (the last may be smaller) or of `settings.batch_tokens` tokens. After each epoch `evaluate` may return a metric,
-/// larger being better: the parameters of the best epoch are kept. `progress` is called after each step with (steps done,
-/// steps in all); when it returns false, training stops with [`Error::Interrupted`].
+/// larger being better: the parameters of the best epoch are kept. `progress` counts optimizer steps.
 ///
 /// # Errors
 /// [`Error::Config`] for settings or targets that do not fit, [`Error::Diverged`] if the loss or the gradient stops being
@@ -174,7 +176,7 @@ pub fn train<B: Backend>(
     set: &TrainSet,
     settings: &TrainSettings,
     mut evaluate: impl FnMut(&Model<B>) -> Result<Option<f64>>,
-    progress: &dyn Fn(usize, usize) -> bool,
+    progress: Progress<'_>,
 ) -> Result<TrainReport> {
     check(model, set, settings)?;
     let rows = set.sequences.len();

@@ -3,17 +3,24 @@
 use crate::backend::{Backend, Real};
 use crate::config::Head;
 use crate::model::Model;
-use crate::{Batch, Result, Sequence};
+use crate::train::Progress;
+use crate::{Batch, Error, Result, Sequence};
 
 /// Logits of every sequence, in order: `K` values for classification, `2 S` for question answering (start and end of each
 /// token in turn).
 ///
 /// Batches hold at most `token_budget` tokens (or one sequence). The budget decides speed and memory; the result only
-/// in the last bits.
+/// in the last bits. `progress` is told after each batch how many sequences are done, and of how many.
 ///
 /// # Errors
-/// Whatever the backend reports.
-pub fn logits<B: Backend>(backend: &B, model: &Model<B>, sequences: &[Sequence], token_budget: usize) -> Result<Vec<Vec<f32>>> {
+/// [`Error::Interrupted`], and whatever the backend reports.
+pub fn logits<B: Backend>(
+    backend: &B,
+    model: &Model<B>,
+    sequences: &[Sequence],
+    token_budget: usize,
+    progress: Progress<'_>,
+) -> Result<Vec<Vec<f32>>> {
     let mut results = Vec::with_capacity(sequences.len());
     let mut rest = sequences;
     while !rest.is_empty() {
@@ -27,6 +34,9 @@ pub fn logits<B: Backend>(backend: &B, model: &Model<B>, sequences: &[Sequence],
             Head::QuestionAnswering => {
                 results.extend(batch.host.ranges().map(|tokens| values[2 * tokens.start..2 * tokens.end].to_vec()));
             }
+        }
+        if !progress(sequences.len() - rest.len(), sequences.len()) {
+            return Err(Error::Interrupted);
         }
     }
     Ok(results)

@@ -6,9 +6,11 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use stepsynth_core::config::Head;
+use stepsynth_core::train::Progress;
 use stepsynth_datasets::{Input, Kind, TaskSpec};
 
 use super::gold::{GoldArguments, given};
+use super::progress::Steps;
 use super::train::measured;
 use crate::experiment::evaluate;
 use crate::experiment::real_world::RealWorld;
@@ -69,20 +71,26 @@ pub(super) fn eval(arguments: &EvalArguments) -> Result<()> {
     let saved = student::open(&arguments.model, arguments.device, arguments.precision, arguments.max_length)?;
     let device = saved.device.clone();
     let model = for_task(saved, &arguments.model, &task)?;
+    let rows_read = Steps::new("row");
+    let progress = |done: usize, total: usize| {
+        rows_read.at(done, total);
+        true
+    };
     let (name, metrics, n) = if let (SplitArgument::File, Some(file)) = (split, &arguments.file) {
         let rows = given(&task, std::slice::from_ref(file))?.examples;
-        ("file", measured(&task, &rows, &model)?, rows.len())
+        ("file", measured(&task, &rows, &model, &progress)?, rows.len())
     } else {
         arguments.gold.require_data(&task, "give rows with --file")?;
         let spec = arguments.gold.spec(&TrainSettings::default(), [])?;
         let data = RealWorld::new(&spec, arguments.device)?.task(&spec.tasks[0])?;
         if split == SplitArgument::Test {
-            let (metrics, n) = evaluate::final_test(&task, &data.test, &model)?;
+            let (metrics, n) = evaluate::final_test(&task, &data.test, &model, &progress)?;
             ("test", metrics, n)
         } else {
-            ("select", measured(&task, &data.gold.select, &model)?, data.gold.select.len())
+            ("select", measured(&task, &data.gold.select, &model, &progress)?, data.gold.select.len())
         }
     };
+    rows_read.close();
     if arguments.json {
         let metrics: serde_json::Map<String, serde_json::Value> =
             metrics.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
@@ -124,7 +132,7 @@ fn for_task(saved: Saved, directory: &Path, task: &TaskSpec) -> Result<ForTask> 
 }
 
 impl Predict for ForTask {
-    fn predict(&self, inputs: &[Input]) -> Result<Vec<Prediction>> {
+    fn predict(&self, inputs: &[Input], progress: Progress<'_>) -> Result<Vec<Prediction>> {
         let renumber = |prediction| match prediction {
             Prediction::Label { label, logits } => {
                 let mut ordered = vec![0.0; logits.len()];
@@ -133,7 +141,7 @@ impl Predict for ForTask {
             }
             span => span,
         };
-        Ok(self.model.predict(inputs)?.into_iter().map(renumber).collect())
+        Ok(self.model.predict(inputs, progress)?.into_iter().map(renumber).collect())
     }
 
     fn save(&self, directory: &Path) -> Result<()> {

@@ -140,7 +140,7 @@ fn estimated_tokens(line: &Asked, saved: &Saved) -> usize {
 
 fn answer(saved: &Saved, asked: &[Asked], out: &mut impl Write) -> Result<()> {
     let inputs: Vec<_> = asked.iter().map(|line| line.input.clone()).collect();
-    for (asked, prediction) in asked.iter().zip(saved.model.predict(&inputs)?) {
+    for (asked, prediction) in asked.iter().zip(saved.model.predict(&inputs, &|_, _| true)?) {
         let line = line::answer(asked, &prediction, &saved.labels).map_err(anyhow::Error::msg)?;
         writeln!(out, "{line}")?;
     }

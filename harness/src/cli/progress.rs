@@ -1,8 +1,10 @@
-//! Progress on stderr: bars on a terminal, plain lines elsewhere. [`Progress`] is that of a run, [`Steps`] that of one training.
+//! Progress on stderr: bars on a terminal, plain lines elsewhere. [`Progress`] is that of a run, [`Steps`] that of one training or
+//! measurement.
 
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -36,6 +38,14 @@ impl Progress {
         Self { bars, cells, ended: Mutex::new(0) }
     }
 
+    fn at(&self, cell: &str, done: usize, total: usize) {
+        if let Some(bars) = &self.bars {
+            let bar = bars.of(cell);
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        }
+    }
+
     /// Removes the bars.
     pub(super) fn close(&self) {
         if let Some(bars) = &self.bars {
@@ -67,11 +77,11 @@ impl Observer for Progress {
     }
 
     fn trained(&self, cell: &str, _: usize, done: usize, total: usize) {
-        if let Some(bars) = &self.bars {
-            let bar = bars.of(cell);
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-        }
+        self.at(cell, done, total);
+    }
+
+    fn measured(&self, cell: &str, done: usize, total: usize) {
+        self.at(cell, done, total);
     }
 
     fn finished(&self, cell: &str, _: &str) {
@@ -106,25 +116,35 @@ impl Observer for Progress {
     }
 }
 
-/// One bar of optimizer steps, or a line after each tenth of them.
+/// One bar of work that is counted, or, from the third second on, a line after each tenth of it.
 pub(super) struct Steps {
+    what: &'static str,
     terminal: bool,
     started: Instant,
-    bar: OnceLock<ProgressBar>,
+    tenths: Cell<usize>,
+    bar: OnceCell<ProgressBar>,
 }
 
 impl Steps {
-    pub(super) fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), started: Instant::now(), bar: OnceLock::new() }
+    /// For optimizer steps (`what` is `step`) or rows (`row`).
+    pub(super) fn new(what: &'static str) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { what, terminal, started: Instant::now(), tenths: Cell::new(0), bar: OnceCell::new() }
     }
 
-    /// `done` of `total` steps are done.
+    /// `done` of `total` are done.
     pub(super) fn at(&self, done: usize, total: usize) {
         if self.terminal {
-            let new = || ProgressBar::new(total as u64).with_style(style("{bar:30} step {pos}/{len}, {elapsed}, {eta} left"));
+            let new = || {
+                let bar = ProgressBar::new(total as u64).with_prefix(self.what);
+                bar.with_style(style("{bar:30} {prefix} {pos}/{len}, {elapsed}, {eta} left"))
+            };
             self.bar.get_or_init(new).set_position(done as u64);
-        } else if 10 * done / total > 10 * (done - 1) / total {
-            eprintln!("step {done} of {total}, {:.1} s", self.started.elapsed().as_secs_f64());
+            return;
+        }
+        let (tenths, seconds) = (10 * done / total, self.started.elapsed().as_secs_f64());
+        if tenths > self.tenths.replace(tenths) && seconds > 2.0 {
+            eprintln!("{} {done} of {total}, {seconds:.1} s", self.what);
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
+use stepsynth_core::train::Progress;
 use stepsynth_datasets::{Example, Kind, Sealed, TaskSpec, hash};
 
 use super::directory;
@@ -112,12 +113,15 @@ pub(super) fn train(arguments: &TrainArguments) -> Result<()> {
     let cancel = Cancel::default();
     let flag = cancel.clone();
     ctrlc::set_handler(move || flag.set())?;
-    let interrupted = || {
-        let out = arguments.out.display();
-        anyhow::Error::from(Failure::Interrupted(format!("interrupted; nothing was written to {out}")))
+    let stopped = |error: anyhow::Error| match error.downcast_ref() {
+        Some(stepsynth_core::Error::Interrupted) => {
+            let out = arguments.out.display();
+            Failure::Interrupted(format!("interrupted; nothing was written to {out}")).into()
+        }
+        _ => error,
     };
     let started = Instant::now();
-    let steps = Steps::new();
+    let steps = Steps::new("step");
     let fitted = student.fit(&FitJob {
         seed: arguments.seed,
         train: &rows.train,
@@ -126,20 +130,15 @@ pub(super) fn train(arguments: &TrainArguments) -> Result<()> {
             steps.at(done, total);
             !cancel.is_set()
         },
+        reading: &|_, _| !cancel.is_set(),
         dump: arguments.dump_steps.as_deref(),
         notice: &|line| eprintln!("{line}"),
     });
     steps.close();
-    let fitted = fitted.map_err(|error| match error.downcast_ref() {
-        Some(stepsynth_core::Error::Interrupted) => interrupted(),
-        _ => error,
-    })?;
+    let fitted = fitted.map_err(stopped)?;
     let seconds = started.elapsed().as_secs_f64();
-    let record = record(arguments, &spec, &world, &data, rows, &fitted, (student.device(), seconds))?;
-    // During the measurements nothing looks at the flag.
-    if cancel.is_set() {
-        return Err(interrupted());
-    }
+    let used = measure(arguments, &data, rows, &fitted, &cancel).map_err(stopped)?;
+    let record = record(arguments, &spec, &world, &data, used, &fitted, (student.device(), seconds))?;
     directory::write(&arguments.out, |fresh| {
         fitted.model.save(fresh)?;
         record.save(fresh)
@@ -235,29 +234,50 @@ fn described(source: String, examples: &[Example]) -> TrainedOn {
     TrainedOn { source, rows: examples.len(), sha256: hash::examples(examples), files: Vec::new(), metrics: BTreeMap::new() }
 }
 
-/// Measures the model and puts down all there is to say of it.
-fn record(
-    arguments: &TrainArguments,
-    spec: &Spec,
-    world: &RealWorld<'_>,
-    data: &TaskData,
-    rows: Rows,
-    fitted: &Fitted,
-    (device, seconds): (String, f64),
-) -> Result<TrainingRecord> {
+/// The rows that a model was made and measured with.
+struct Used {
+    train: TrainedOn,
+    select: Option<TrainedOn>,
+    test: Option<TrainedOn>,
+}
+
+/// Measures the model on the select rows, and on the test rows where that is asked for.
+fn measure(arguments: &TrainArguments, data: &TaskData, rows: Rows, fitted: &Fitted, cancel: &Cancel) -> Result<Used> {
+    let read = Steps::new("row");
+    let progress = |done: usize, total: usize| {
+        read.at(done, total);
+        !cancel.is_set()
+    };
     let named = |metrics: Vec<(&'static str, f64)>| metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let select = match rows.selected_on {
-        Some(described) => Some(TrainedOn { metrics: named(measured(&data.spec, &rows.select, &*fitted.model)?), ..described }),
+        Some(described) => {
+            let metrics = named(measured(&data.spec, &rows.select, &*fitted.model, &progress)?);
+            Some(TrainedOn { metrics, ..described })
+        }
         None => None,
     };
     let test = if arguments.eval_test {
-        let (metrics, n) = evaluate::final_test(&data.spec, &data.test, &*fitted.model)?;
+        let (metrics, n) = evaluate::final_test(&data.spec, &data.test, &*fitted.model, &progress)?;
         let source = format!("test split of {}", data.spec.name);
         let metrics = named(metrics);
         Some(TrainedOn { source, rows: n, sha256: data.hash.clone(), files: Vec::new(), metrics })
     } else {
         None
     };
+    read.close();
+    Ok(Used { train: rows.trained_on, select, test })
+}
+
+/// All there is to say of the model.
+fn record(
+    arguments: &TrainArguments,
+    spec: &Spec,
+    world: &RealWorld<'_>,
+    data: &TaskData,
+    used: Used,
+    fitted: &Fitted,
+    (device, seconds): (String, f64),
+) -> Result<TrainingRecord> {
     Ok(TrainingRecord {
         program: format!("stepsynth {} ({})", env!("CARGO_PKG_VERSION"), manifest::COMMIT),
         task: data.spec.clone(),
@@ -266,9 +286,9 @@ fn record(
         seed: arguments.seed,
         settings: spec.train.get(&data.spec.name).cloned().unwrap_or_default(),
         device,
-        train: rows.trained_on,
-        select,
-        test,
+        train: used.train,
+        select: used.select,
+        test: used.test,
         history: fitted.history.clone(),
         best_epoch: fitted.best_epoch,
         cost: fitted.cost,
@@ -276,9 +296,14 @@ fn record(
     })
 }
 
-pub(super) fn measured(task: &TaskSpec, examples: &[Example], model: &dyn Predict) -> Result<Vec<(&'static str, f64)>> {
+pub(super) fn measured(
+    task: &TaskSpec,
+    examples: &[Example],
+    model: &dyn Predict,
+    progress: Progress<'_>,
+) -> Result<Vec<(&'static str, f64)>> {
     let inputs: Vec<_> = examples.iter().map(|example| example.input.clone()).collect();
-    evaluate::measure(task, examples, &model.predict(&inputs)?)
+    evaluate::measure(task, examples, &model.predict(&inputs, progress)?)
 }
 
 /// The epochs as a table, and what it took.

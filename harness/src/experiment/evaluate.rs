@@ -1,6 +1,7 @@
 //! Scores of predictions, and the final evaluation: the only place that opens the sealed test data.
 
 use anyhow::Result;
+use stepsynth_core::train::Progress;
 use stepsynth_datasets::{Example, FinalEvaluator, Kind, Metric, Sealed, TaskSpec};
 
 use crate::student::{Predict, Prediction, score};
@@ -34,8 +35,9 @@ pub fn final_test(
     task: &TaskSpec,
     test: &Sealed<Vec<Example>>,
     student: &dyn Predict,
+    progress: Progress<'_>,
 ) -> Result<(Vec<(&'static str, f64)>, usize)> {
     let examples = test.open(&FinalEvaluator::new());
     let inputs: Vec<_> = examples.iter().map(|example| example.input.clone()).collect();
-    Ok((measure(task, examples, &student.predict(&inputs)?)?, examples.len()))
+    Ok((measure(task, examples, &student.predict(&inputs, progress)?)?, examples.len()))
 }

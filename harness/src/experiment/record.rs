@@ -132,11 +132,16 @@ impl Recorder<'_> {
             self.observer.trained(self.id, round, done, total);
             !self.cancel.is_set()
         };
+        let reading = |done: usize, total: usize| {
+            self.observer.measured(self.id, done, total);
+            !self.cancel.is_set()
+        };
         let job = FitJob {
             seed: self.template.seed,
             train: &train,
             select: &self.task.gold.select,
             progress: &progress,
+            reading: &reading,
             dump: None,
             // Every cell of a run would say the same.
             notice: &|_| (),
@@ -155,12 +160,12 @@ impl Recorder<'_> {
         template.train_flops = Some(fitted.cost.train_flops);
         let mut mine = Vec::new();
         let (split, measures, n) = if last {
-            let (measures, n) = evaluate::final_test(&self.task.spec, &self.task.test, &*fitted.model)?;
+            let (measures, n) = evaluate::final_test(&self.task.spec, &self.task.test, &*fitted.model, &reading)?;
             (Split::Test, measures, n)
         } else {
             let examples = &self.task.gold.mine;
             let inputs: Vec<_> = examples.iter().map(|example| example.input.clone()).collect();
-            mine = fitted.model.predict(&inputs)?;
+            mine = fitted.model.predict(&inputs, &reading)?;
             (Split::Mine, evaluate::measure(&self.task.spec, examples, &mine)?, examples.len())
         };
         if let Some(directory) = self.model.as_deref().filter(|_| last) {

@@ -32,6 +32,8 @@ pub trait Observer: Sync {
     fn began(&self, cell: &str, step: &str);
     /// Training of a round did `done` of `total` optimizer steps.
     fn trained(&self, cell: &str, round: usize, done: usize, total: usize);
+    /// The student read `done` of `total` rows to be measured or mined.
+    fn measured(&self, cell: &str, done: usize, total: usize);
     /// A step is in the journal, but not yet in `results.csv`.
     fn finished(&self, cell: &str, step: &str);
     /// A cell ended.

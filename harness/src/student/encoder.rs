@@ -101,7 +101,7 @@ impl<B: Backend + 'static> Student for EncoderStudent<B> {
             if job.select.is_empty() {
                 return Ok(None);
             }
-            let predictions = reader.predict(&*self.backend, model, &inputs, &prepared)?;
+            let predictions = reader.predict(&*self.backend, model, &inputs, &prepared, job.reading)?;
             score(self.task.metric, job.select, &predictions).map(Some)
         };
         // `train` speaks stepsynth_core's errors; what our own evaluation says is kept aside.

@@ -12,6 +12,7 @@ mod training;
 
 use std::path::Path;
 
+use stepsynth_core::train::Progress;
 use stepsynth_datasets::{Example, Input};
 
 pub use build::{Device, Origin, build, device_name, isa};
@@ -29,8 +30,10 @@ pub struct FitJob<'a> {
     pub train: &'a [Example],
     /// Examples that choose the best epoch; empty = the last epoch is kept.
     pub select: &'a [Example],
-    /// Called after every optimizer step with (steps done, steps in all); returning false interrupts.
-    pub progress: &'a (dyn Fn(usize, usize) -> bool + Sync),
+    /// Counts optimizer steps.
+    pub progress: Progress<'a>,
+    /// Counts the select rows read after an epoch.
+    pub reading: Progress<'a>,
     /// Folder that gets the initial model and all steps before training begins, for another trainer to follow.
     pub dump: Option<&'a Path>,
     /// Told, in a line each, what else a user should know before training begins.
@@ -97,8 +100,11 @@ pub trait Student: Send + Sync {
 
 /// A trained student.
 pub trait Predict: Send {
-    /// Predicts every input, in order.
-    fn predict(&self, inputs: &[Input]) -> anyhow::Result<Vec<Prediction>>;
+    /// Predicts every input, in order; `progress` counts sequences.
+    ///
+    /// # Errors
+    /// `stepsynth_core::Error::Interrupted` (downcast from `anyhow::Error`) if `progress` returned false, and a device's fault.
+    fn predict(&self, inputs: &[Input], progress: Progress<'_>) -> anyhow::Result<Vec<Prediction>>;
     /// Writes a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`, `vocab.txt`), each file
     /// atomically.
     fn save(&self, directory: &Path) -> anyhow::Result<()>;

@@ -9,7 +9,7 @@ use stepsynth_core::backend::Backend;
 use stepsynth_core::config::Head;
 use stepsynth_core::model::Model;
 use stepsynth_core::tokenize::{Tokenizer, Window};
-use stepsynth_core::train::logits;
+use stepsynth_core::train::{Progress, logits};
 use stepsynth_datasets::Input;
 
 use super::encode::{self, Lengths};
@@ -51,15 +51,16 @@ impl Reader {
         model: &Model<B>,
         inputs: &[Input],
         prepared: &Prepared,
+        progress: Progress<'_>,
     ) -> Result<Vec<Prediction>> {
         match prepared {
             Prepared::Sequences(sequences) => {
-                let all = logits(backend, model, sequences, INFERENCE_TOKENS)?;
+                let all = logits(backend, model, sequences, INFERENCE_TOKENS, progress)?;
                 Ok(all.into_iter().map(encode::label).collect())
             }
             Prepared::Windows(windows) => {
                 let sequences: Vec<_> = windows.iter().flatten().map(|window| window.sequence.clone()).collect();
-                let all = logits(backend, model, &sequences, INFERENCE_TOKENS)?;
+                let all = logits(backend, model, &sequences, INFERENCE_TOKENS, progress)?;
                 let mut rest = all.as_slice();
                 let mut predictions = Vec::with_capacity(inputs.len());
                 for (input, windows) in inputs.iter().zip(windows) {
@@ -82,8 +83,8 @@ pub(super) struct Learned<B: Backend> {
 }
 
 impl<B: Backend> Predict for Learned<B> {
-    fn predict(&self, inputs: &[Input]) -> Result<Vec<Prediction>> {
-        self.reader.predict(&*self.backend, &self.model, inputs, &self.reader.prepare(inputs)?)
+    fn predict(&self, inputs: &[Input], progress: Progress<'_>) -> Result<Vec<Prediction>> {
+        self.reader.predict(&*self.backend, &self.model, inputs, &self.reader.prepare(inputs)?, progress)
     }
 
     fn save(&self, directory: &Path) -> Result<()> {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
+use stepsynth_core::train::Progress;
 use stepsynth_datasets::{Example, Input, Kind, Metric, Sealed, Target, TaskSpec};
 
 use crate::experiment::cell::{Cell, Gold};
@@ -132,7 +133,7 @@ impl Student for Rememberer {
 }
 
 impl Predict for Remembered {
-    fn predict(&self, inputs: &[Input]) -> Result<Vec<Prediction>> {
+    fn predict(&self, inputs: &[Input], _: Progress<'_>) -> Result<Vec<Prediction>> {
         let label = |at: usize| (at * (self.rows + self.seed as usize) / 3) % 2;
         Ok((0..inputs.len()).map(|at| Prediction::Label { label: label(at), logits: vec![0.1, 1.0 / 3.0] }).collect())
     }

@@ -51,6 +51,7 @@ struct Silent;
 impl Observer for Silent {
     fn began(&self, _: &str, _: &str) {}
     fn trained(&self, _: &str, _: usize, _: usize, _: usize) {}
+    fn measured(&self, _: &str, _: usize, _: usize) {}
     fn finished(&self, _: &str, _: &str) {}
     fn ended(&self, _: &str, _: &Result<()>) {}
 }
@@ -80,6 +81,7 @@ impl Observer for Snapshots {
             self.take();
         }
     }
+    fn measured(&self, _: &str, _: usize, _: usize) {}
     fn finished(&self, _: &str, _: &str) {
         self.take();
     }
@@ -182,6 +184,7 @@ fn an_interrupted_run_stops_and_goes_on() {
                 self.0.set();
             }
         }
+        fn measured(&self, _: &str, _: usize, _: usize) {}
         fn finished(&self, _: &str, _: &str) {}
         fn ended(&self, _: &str, _: &Result<()>) {}
     }
