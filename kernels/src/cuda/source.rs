@@ -16,7 +16,7 @@ macro_rules! sources {
 }
 
 /// What sources include.
-pub const HEADERS: &[Source] = sources!["common.cuh", "mma.cuh"];
+pub const HEADERS: &[Source] = sources!["activation.cuh", "common.cuh", "mma.cuh"];
 
 /// Files with kernels.
 pub const SOURCES: &[Source] = sources!["elementwise.cu"];
