@@ -57,9 +57,9 @@ impl<D: Device> Cuda<D> {
         let bytes = tensor.count() * format.bytes();
         let storage = match tensor.storage.take() {
             Some(storage) if storage.format == format => storage,
-            _ => Storage { format, memory: self.pool.take(bytes)? },
+            _ => Storage::new(format, self.pool.take(bytes)?),
         };
-        Ok(tensor.storage.insert(storage).memory.address())
+        Ok(tensor.storage.insert(storage).address_to_write())
     }
 
     /// The format that all these tensors have.

@@ -71,10 +71,21 @@ impl<'a, D: Device> Call<'a, D> {
         self
     }
 
+    /// A tensor as [`output`](Self::output) takes it, or null.
+    pub(super) fn maybe_output(mut self, tensor: Option<&mut Tensor>, format: Format) -> Self {
+        match tensor {
+            Some(tensor) => self.output(tensor, format),
+            None => {
+                self.launch.arguments.push(Argument::Output(0));
+                self
+            }
+        }
+    }
+
     /// A tensor that is read and written.
     pub(super) fn update(mut self, tensor: &mut Tensor) -> Self {
-        match &tensor.storage {
-            Some(storage) => self.launch.arguments.push(Argument::Output(storage.memory.address())),
+        match &mut tensor.storage {
+            Some(storage) => self.launch.arguments.push(Argument::Output(storage.address_to_write())),
             None => {
                 self.error = Some(self.cuda.fault(format!("{}: a tensor to update was never written", self.launch.op)));
             }

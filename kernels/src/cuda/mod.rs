@@ -13,6 +13,8 @@ mod embed;
 mod launch;
 mod layer_norm;
 mod linear;
+mod linear_head;
+mod linear_plan;
 mod loss;
 mod memory;
 mod optimizer;

@@ -1,5 +1,9 @@
 //! Matrices and indices in device memory.
 
+use std::sync::OnceLock;
+
+use stepsynth_core::Result;
+
 use super::memory::Memory;
 
 /// How a number is stored. Computation is in f32 always.
@@ -32,6 +36,20 @@ pub struct Tensor {
 pub(super) struct Storage {
     pub(super) format: Format,
     pub(super) memory: Memory,
+    /// The same numbers in bf16, for products, if they are kept in f32: made when first needed.
+    rounded: OnceLock<Box<Tensor>>,
+}
+
+impl Storage {
+    pub(super) fn new(format: Format, memory: Memory) -> Self {
+        Self { format, memory, rounded: OnceLock::new() }
+    }
+
+    /// The address for a kernel that writes, after which the copy in bf16 is out of date.
+    pub(super) fn address_to_write(&mut self) -> u64 {
+        self.rounded.take();
+        self.memory.address()
+    }
 }
 
 impl Tensor {
@@ -43,6 +61,25 @@ impl Tensor {
     /// Number of elements.
     pub(super) fn count(&self) -> usize {
         self.rows * self.columns
+    }
+
+    /// How the numbers are stored, once something has been written.
+    pub(super) fn format(&self) -> Option<Format> {
+        self.storage.as_ref().map(|storage| storage.format)
+    }
+
+    /// These numbers in bf16: the tensor itself, or a copy made by `round` and kept until the next write.
+    pub(super) fn rounded(&self, round: impl FnOnce(&Self) -> Result<Self>) -> Result<&Self> {
+        match &self.storage {
+            Some(Storage { format: Format::F32, rounded, .. }) => match rounded.get() {
+                Some(copy) => Ok(copy),
+                None => {
+                    let copy = round(self)?;
+                    Ok(rounded.get_or_init(|| Box::new(copy)))
+                }
+            },
+            _ => Ok(self),
+        }
     }
 }
 
