@@ -1,31 +1,36 @@
 //! Compiles the kernels' sources as C++17 for the host, each file by itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Files of a folder with this ending.
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    println!("cargo:rerun-if-changed={folder}");
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let paths = entries.map(|entry| entry.unwrap_or_else(|error| panic!("{folder}: {error}")).path());
+    let mut found: Vec<_> = paths.filter(|path| path.extension().is_some_and(|extension| extension == ending)).collect();
+    found.sort();
+    found
+}
+
+fn compiler() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(1).debug(false);
+    build.define("STEPSYNTH_EMULATOR", None).include("../cu").include("include");
+    build.flag("-xc++").flag("-Wno-unused-function");
+    build
+}
 
 fn main() {
-    let cu = Path::new("../cu");
-    println!("cargo:rerun-if-changed=../cu");
     println!("cargo:rerun-if-changed=include");
-    println!("cargo:rerun-if-changed=src/emulator.cpp");
-    let mut sources: Vec<_> = std::fs::read_dir(cu)
-        .expect("kernels/cu can be read")
-        .map(|entry| entry.expect("kernels/cu can be read").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "cu"))
-        .collect();
-    sources.sort();
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .opt_level(1)
-        .debug(false)
-        .define("STEPSYNTH_EMULATOR", None)
-        .include(cu)
-        .include("include")
-        .flag("-xc++")
-        .flag("-Wno-unused-function")
+    compiler()
         // Registrations of kernels are reached by nothing; the linker must keep them.
         .link_lib_modifier("+whole-archive")
-        .files(sources)
-        .file("src/emulator.cpp")
+        .files(files("../cu", "cu"))
+        .files(files("src", "cpp"))
         .compile("stepsynth_emulated_kernels");
+    // Kernels for the emulator's own tests: right ones and faulty ones. They are linked into this package's tests alone.
+    let objects = compiler().files(files("tests/cu", "cu")).compile_intermediates();
+    for object in objects {
+        println!("cargo:rustc-link-arg-tests={}", Path::new(&object).display());
+    }
 }

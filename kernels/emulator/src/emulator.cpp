@@ -11,6 +11,8 @@
 namespace emulator {
 
 thread_local Place place;
+/// Drops the copies that a block left under way (mma.cpp).
+void forget_copies();
 
 namespace {
 
@@ -203,6 +205,7 @@ int emulator_launch(const char* name, const unsigned* grid, unsigned block, unsi
             for (unsigned x = 0; x < grid[0] && good; x++) {
                 place.block = {x, y, z};
                 state.shared.clear();
+                forget_copies();
                 state.dynamic.assign(shared / sizeof(std::max_align_t) + 1, {});
                 good = run_block();
             }

@@ -16,7 +16,7 @@ macro_rules! sources {
 }
 
 /// What sources include.
-pub const HEADERS: &[Source] = sources!["common.cuh", "attention.cuh"];
+pub const HEADERS: &[Source] = sources!["common.cuh", "mma.cuh", "attention.cuh"];
 
 /// Files with kernels.
 pub const SOURCES: &[Source] = sources!["elementwise.cu", "attention.cu"];
