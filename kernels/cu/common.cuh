@@ -4,7 +4,7 @@
 // emulator (STEPSYNTH_EMULATOR), where the same names are classes that check every access. Kernels therefore
 // * take global memory as Global<T>, shared memory as Shared<T>, and reach it by [], load<N> and store<N> only;
 // * give values explicit types (`float v = x[i]`, never `auto`);
-// * use sync_block, sync_warp and shuffle*, in which every thread of the block or warp takes part;
+// * use sync_block, sync_warp, shuffle* and ballot, in which every thread of the block or warp takes part;
 // * are declared KERNEL and listed by EXPORT at the end of the file; instances of a template get a name for each format:
 //   add_f32, add_bf16.
 #pragma once
@@ -67,6 +67,8 @@ template <class T>
 DEVICE T shuffle_xor(T value, int mask) {
     return __shfl_xor_sync(0xffffffffu, value, mask);
 }
+/// Bit i is what lane i gave.
+DEVICE u32 ballot(bool value) { return __ballot_sync(0xffffffffu, value); }
 DEVICE int atomic_add(int* to, i64 index, int value) { return atomicAdd(to + index, value); }
 
 DEVICE u32 float_bits(float value) { return __float_as_uint(value); }

@@ -14,7 +14,7 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
 
 fn compiler() -> cc::Build {
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").opt_level(1).debug(false);
+    build.cpp(true).std("c++17").opt_level(2).debug(false);
     build.define("STEPSYNTH_EMULATOR", None).include("../cu").include("include");
     build.flag("-xc++").flag("-Wno-unused-function");
     build

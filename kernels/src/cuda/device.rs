@@ -73,6 +73,10 @@ pub trait Device: Send + Sync + 'static {
     /// Gives memory back for good.
     fn release(&self, address: u64);
 
+    /// An allocation is handed out again, as memory of `bytes` bytes (not more than it has): the emulator holds accesses to
+    /// them and forgets what was written.
+    fn issue(&self, _address: u64, _bytes: usize) {}
+
     /// The memory's contents are no longer wanted, though it will be used again: the emulator forgets what was written.
     fn retire(&self, _address: u64) {}
 

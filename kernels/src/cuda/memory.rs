@@ -32,6 +32,7 @@ impl Pool {
             Some(address) => address,
             None => self.allocate(class)?,
         };
+        self.device.issue(address, bytes.max(1));
         Ok(Memory { address, class, pool: Arc::clone(self) })
     }
 
