@@ -36,7 +36,7 @@ struct alignas(sizeof(T) * N) Vec {
 /// An array in shared memory with a size known to the compiler.
 #define SHARED(type, name, count) __shared__ alignas(16) type name[count]
 /// The shared memory whose size the launch gives; carve<T>(name, offset in bytes) is a part of it.
-#define DYNAMIC_SHARED(name) extern __shared__ alignas(128) u8 name[]
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(128) u8 name[]
 
 template <class T>
 using Global = T* __restrict__;
@@ -155,5 +155,7 @@ DEVICE Vec<u32, 4> philox_block(const DropoutMask& mask, u64 block) {
 DEVICE float dropout_factor(const DropoutMask& mask, u64 index) {
     if (mask.threshold == 0) return 1.0f;
     Vec<u32, 4> words = philox_block(mask, index / 4);
-    return words.v[index % 4] >= mask.threshold ? mask.scale : 0.0f;
+    // Not words.v[index % 4], which would put the words in memory.
+    u32 low = index % 2 == 0 ? words.v[0] : words.v[1], high = index % 2 == 0 ? words.v[2] : words.v[3];
+    return (index % 4 < 2 ? low : high) >= mask.threshold ? mask.scale : 0.0f;
 }

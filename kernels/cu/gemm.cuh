@@ -168,12 +168,12 @@ struct WeightsEnd {
     }
 };
 
-/// Finishes a slab of `ROWS` by `COLUMNS` sums that lie in shared memory, rows `PITCH` apart. Row r of the slab is row
+/// Finishes a slab of `ROWS` by `COLUMNS` sums that lie in shared memory, rows `PITCH` apart, with `THREADS` threads. Row r of the slab is row
 /// `first_row + r / GROUP * STRIDE + r % GROUP` of the matrix of `rows` by `end.columns`.
 template <int ROWS, int COLUMNS, int PITCH, int GROUP, int STRIDE, int THREADS, class End>
-DEVICE void finish_slab(Shared<float> slab, int first_row, int first_column, int rows, const End& end) {
+DEVICE void finish_slab(Shared<float> slab, int thread, int first_row, int first_column, int rows, const End& end) {
     constexpr int lanes = COLUMNS / LANE_COLUMNS;
-    for (int item = threadIdx.x; item < ROWS * lanes; item += THREADS) {
+    for (int item = thread; item < ROWS * lanes; item += THREADS) {
         int r = item / lanes, c = item % lanes * LANE_COLUMNS;
         int row = first_row + r / GROUP * STRIDE + r % GROUP, column = first_column + c;
         if (row >= rows || column >= end.columns) continue;

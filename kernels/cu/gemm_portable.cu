@@ -137,7 +137,7 @@ DEVICE void product(Global<const T> a, Global<const T> b, const Product& p, cons
             }
         }
         sync_block();
-        finish_slab<HALF, EXTENT, PITCH, HALF, 0, THREADS>(memory, first_row + half * HALF, first_column, p.rows, end);
+        finish_slab<HALF, EXTENT, PITCH, HALF, 0, THREADS>(memory, threadIdx.x, first_row + half * HALF, first_column, p.rows, end);
         sync_block();
     }
 }

@@ -173,6 +173,8 @@ fn kind(argument: &Argument) -> c_int {
         Argument::U64(_) => 5,
         Argument::F32(_) => 6,
         Argument::Dropout(_) => 7,
+        // Kernels that take one do not run here.
+        Argument::TensorMap(_) => -1,
     }
 }
 
@@ -184,5 +186,6 @@ fn address(argument: &mut Argument) -> *mut c_void {
         Argument::I64(value) => (&raw mut *value).cast(),
         Argument::F32(value) => (&raw mut *value).cast(),
         Argument::Dropout(value) => (&raw mut *value).cast(),
+        Argument::TensorMap(value) => (&raw mut *value).cast(),
     }
 }

@@ -1,6 +1,6 @@
 //! What a device must offer to run kernels.
 
-use stepsynth_core::Result;
+use stepsynth_core::{Error, Result};
 
 /// What the host's choices depend on: tiers of kernels, grid sizes.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub enum Argument {
     F32(f32),
     /// `DropoutMask`: key, purpose, threshold and the bits of the scale.
     Dropout([u32; 6]),
+    /// `TensorMap`, by value: what [`Device::tensor_map`] made.
+    TensorMap([u64; 16]),
 }
 
 /// One launch of a kernel. Made by [`Call`](super::launch::Call) alone, from tensors that outlive it.
@@ -97,6 +99,20 @@ pub trait Device: Send + Sync + 'static {
     /// # Errors
     /// If the device fails.
     fn zero(&self, address: u64, bytes: usize) -> Result<()>;
+
+    /// Whether the copy engine (TMA, compute capability 9.0) can be used: [`tensor_map`](Self::tensor_map) works.
+    fn has_copy_engine(&self) -> bool {
+        false
+    }
+
+    /// The map by which the copy engine moves boxes of 64 x 64 of a row-major matrix of bf16 whose rows are multiples of 16
+    /// bytes: a `CUtensorMap` with dimensions `columns` and `rows`, the 128-byte swizzle, and zeros outside.
+    ///
+    /// # Errors
+    /// If the device has no copy engine, or refuses the matrix.
+    fn tensor_map(&self, _address: u64, _rows: usize, _columns: usize) -> Result<[u64; 16]> {
+        Err(Error::Device { device: self.properties().name.clone(), message: "it has no copy engine".into() })
+    }
 
     /// Puts a kernel on the stream.
     ///

@@ -93,6 +93,16 @@ impl<'a, D: Device> Call<'a, D> {
         self
     }
 
+    /// A matrix of bf16 that the copy engine reads.
+    pub(super) fn boxes(mut self, tensor: &Tensor) -> Self {
+        let Some(storage) = &tensor.storage else { return self.input(tensor) };
+        match self.cuda.device().tensor_map(storage.memory.address(), tensor.rows, tensor.columns) {
+            Ok(map) => self.launch.arguments.push(Argument::TensorMap(map)),
+            Err(error) => self.error = Some(error),
+        }
+        self
+    }
+
     /// Indices, read.
     pub(super) fn indices(mut self, indices: &Indices) -> Self {
         self.launch.arguments.push(Argument::Input(indices.memory.address()));

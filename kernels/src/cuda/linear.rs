@@ -65,12 +65,8 @@ pub(super) fn forward<D: Device>(
     }
     let (x, w) = (operand(cuda, op, x)?, operand(cuda, op, w)?);
     let residual = finish.residual.map(|residual| operand(cuda, op, residual)).transpose()?;
-    let plan = Plan::new(cuda.device().properties(), format, Form::Forward, (rows, outputs), inputs);
-    plan.call(cuda, op)
-        .output(y, format)
-        .maybe_output(inner, format)
-        .input(x)
-        .input(w)
+    let plan = plan(cuda, Form::Forward, (rows, outputs), inputs);
+    plan.operands(plan.call(cuda, op).output(y, format).maybe_output(inner, format), x, w)
         .input(finish.bias)
         .maybe_input(residual)
         .int(rows)
@@ -139,6 +135,11 @@ pub(super) fn backward<D: Device>(
     }
 }
 
+fn plan<D: Device>(cuda: &Cuda<D>, form: Form, shape: (usize, usize), depth: usize) -> Plan {
+    let device = cuda.device();
+    Plan::new(device.properties(), device.has_copy_engine(), cuda.activations(), form, shape, depth)
+}
+
 /// What becomes of `d_y w`: `+ other`, or `f'(other)` times it where there is an activation.
 pub(super) struct Then<'a> {
     pub(super) other: Option<&'a Tensor>,
@@ -155,11 +156,8 @@ fn input_gradient<D: Device>(
 ) -> Result<()> {
     let (outputs, inputs) = w.shape();
     let format = cuda.activations();
-    let plan = Plan::new(cuda.device().properties(), format, Form::Input, (d_y.rows, inputs), outputs);
-    plan.call(cuda, op)
-        .output(d_x, format)
-        .input(d_y)
-        .input(w)
+    let plan = plan(cuda, Form::Input, (d_y.rows, inputs), outputs);
+    plan.operands(plan.call(cuda, op).output(d_x, format), d_y, w)
         .maybe_input(then.other)
         .int(d_y.rows)
         .int(outputs)
@@ -170,11 +168,11 @@ fn input_gradient<D: Device>(
 
 fn weight_gradient<D: Device>(cuda: &Cuda<D>, op: &'static str, d_w: &mut Tensor, d_y: &Tensor, x: &Tensor) -> Result<()> {
     let (rows, outputs, inputs) = (x.rows, d_y.columns, x.columns);
-    let plan = Plan::new(cuda.device().properties(), cuda.activations(), Form::Weights, (outputs, inputs), rows);
+    let plan = plan(cuda, Form::Weights, (outputs, inputs), rows);
     let call = plan.call(cuda, op);
     let mut parts = cuda.scratch(plan.splits, outputs * inputs);
     let call = if plan.splits == 1 { call.update(d_w) } else { call.output(&mut parts, Format::F32) };
-    call.input(d_y).input(x).int(rows).int(outputs).int(inputs).int(plan.length).run()?;
+    plan.operands(call, d_y, x).int(rows).int(outputs).int(inputs).int(plan.length).run()?;
     if plan.splits == 1 { Ok(()) } else { add_parts(cuda, op, d_w, &parts) }
 }
 
