@@ -16,11 +16,16 @@ macro_rules! sources {
 }
 
 /// What sources include.
-pub const HEADERS: &[Source] = sources!["activation.cuh", "attention.cuh", "common.cuh", "gemm.cuh", "mma.cuh"];
+pub const HEADERS: &[Source] =
+    sources!["activation.cuh", "attention.cuh", "common.cuh", "gemm.cuh", "gemm_hopper.cuh", "mma.cuh"];
 
 /// Files with kernels.
-<<<<<<< HEAD
-pub const SOURCES: &[Source] = sources!["attention.cu", "elementwise.cu", "gemm_head.cu", "gemm_portable.cu", "gemm_sums.cu"];
-=======
-pub const SOURCES: &[Source] = sources!["elementwise.cu", "gemm_head.cu", "gemm_mma.cu", "gemm_portable.cu", "gemm_sums.cu"];
->>>>>>> 9d70a44 (Linear layers on tensor cores: mma.sync from 8.0 on, and wgmma with the copy engine on Hopper)
+pub const SOURCES: &[Source] = sources![
+    "attention.cu",
+    "elementwise.cu",
+    "gemm_head.cu",
+    "gemm_hopper.cu",
+    "gemm_mma.cu",
+    "gemm_portable.cu",
+    "gemm_sums.cu"
+];
