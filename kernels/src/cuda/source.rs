@@ -16,7 +16,9 @@ macro_rules! sources {
 }
 
 /// What sources include.
-pub const HEADERS: &[Source] = sources!["activation.cuh", "attention.cuh", "common.cuh", "gemm.cuh", "mma.cuh"];
+pub const HEADERS: &[Source] =
+    sources!["activation.cuh", "attention.cuh", "attention_mma.cuh", "common.cuh", "gemm.cuh", "mma.cuh"];
 
 /// Files with kernels.
-pub const SOURCES: &[Source] = sources!["attention.cu", "elementwise.cu", "gemm_head.cu", "gemm_portable.cu", "gemm_sums.cu"];
+pub const SOURCES: &[Source] =
+    sources!["attention.cu", "attention_mma.cu", "elementwise.cu", "gemm_head.cu", "gemm_portable.cu", "gemm_sums.cu"];
