@@ -38,20 +38,11 @@ DEVICE void forward_rows(Global<bf16> out, Global<float> lse, Global<const bf16>
     Rows my(work, shape);
     int hidden = shape.heads * D;
     i64 stride = 3 * i64(hidden);
-    i64 at_q[2], at_out[2];
-    u64 index[2];
-    UNROLL
-    for (int half = 0; half < 2; half++) {
-        i64 packed_row = work.begin + my.row[half];
-        at_q[half] = packed_row * stride + my.head * D;
-        at_out[half] = packed_row * hidden + my.head * D;
-        index[half] = dropout_row(work.begin + my.row[half], my.head, shape.heads);
-    }
     stage<D>(buffers, qkv, stride, hidden, 0, work, shape);
     stage<D>(buffers + TILE * D, qkv, stride, 2 * hidden, 0, work, shape);
     cp_async_commit();
     Left<D> q;
-    q.read(qkv, at_q, my);
+    q.read(qkv, my.at<D>(0, 0, work, shape), my.at<D>(1, 0, work, shape), my);
     Sums<D> sums;
     sums.clear();
     // Scores in units of log 2, so that the exponential is one instruction.
@@ -101,7 +92,7 @@ DEVICE void forward_rows(Global<bf16> out, Global<float> lse, Global<const bf16>
             }
         }
         u32 kept[2] = {0xffffffffu, 0xffffffffu};
-        if (mask.threshold != 0) kept_keys<2 * GROUPS>(kept, mask, index, first, my);
+        if (mask.threshold != 0) kept_keys<2 * GROUPS>(kept, mask, first, my);
         UNROLL
         for (int group = 0; group < GROUPS; group++) {
             if (GROUP_ROWS * group >= left) break;
@@ -118,17 +109,14 @@ DEVICE void forward_rows(Global<bf16> out, Global<float> lse, Global<const bf16>
         }
     }
     if (!my.any) return;
-    float factor[2];
     UNROLL
     for (int half = 0; half < 2; half++) {
-        denominator[half] += shuffle_xor(denominator[half], 1);
-        denominator[half] += shuffle_xor(denominator[half], 2);
-        factor[half] = mask.scale / denominator[half];
-        if (my.valid[half] && my.t == 0) {
-            lse[i64(work.begin + my.row[half]) * shape.heads + my.head] = maximum[half] * LN_2 + logf(denominator[half]);
-        }
+        float sum = denominator[half];
+        sum += shuffle_xor(sum, 1);
+        sum += shuffle_xor(sum, 2);
+        if (my.valid(half) && my.t == 0) lse[my.cell_of(half)] = maximum[half] * LN_2 + logf(sum);
+        sums.write(out, my.at<D>(half), half, mask.scale / sum, my);
     }
-    sums.write(out, at_out, factor, my);
 }
 
 template <int D>
@@ -160,21 +148,15 @@ DEVICE void d_queries(Global<bf16> d_qkv, Global<float> delta, Global<const bf16
     stage<D>(buffers, qkv, stride, hidden, 0, work, shape);
     stage<D>(buffers + TILE * D, qkv, stride, 2 * hidden, 0, work, shape);
     cp_async_commit();
-    i64 at_q[2], at_out[2];
-    u64 index[2];
     float log_sum[2] = {0.0f, 0.0f}, along[2] = {0.0f, 0.0f};
     UNROLL
     for (int half = 0; half < 2; half++) {
-        i64 packed_row = work.begin + my.row[half];
-        at_q[half] = packed_row * stride + my.head * D;
-        at_out[half] = packed_row * hidden + my.head * D;
-        index[half] = dropout_row(work.begin + my.row[half], my.head, shape.heads);
-        if (my.valid[half]) log_sum[half] = lse[packed_row * shape.heads + my.head];
+        if (my.valid(half)) log_sum[half] = lse[my.cell_of(half)];
         log_sum[half] *= LOG2_E;
     }
     Left<D> q, d_o;
-    q.read(out, at_out, my);
-    d_o.read(d_out, at_out, my);
+    q.read(out, my.at<D>(0), my.at<D>(1), my);
+    d_o.read(d_out, my.at<D>(0), my.at<D>(1), my);
     UNROLL
     for (int k = 0; k < D / 16; k++) {
         UNROLL
@@ -187,9 +169,9 @@ DEVICE void d_queries(Global<bf16> d_qkv, Global<float> delta, Global<const bf16
     for (int half = 0; half < 2; half++) {
         along[half] += shuffle_xor(along[half], 1);
         along[half] += shuffle_xor(along[half], 2);
-        if (my.valid[half] && my.t == 0) delta[i64(work.begin + my.row[half]) * shape.heads + my.head] = along[half];
+        if (my.valid(half) && my.t == 0) delta[my.cell_of(half)] = along[half];
     }
-    q.read(qkv, at_q, my);
+    q.read(qkv, my.at<D>(0, 0, work, shape), my.at<D>(1, 0, work, shape), my);
     Sums<D> d_q;
     d_q.clear();
     float unit = scale * LOG2_E;
@@ -208,11 +190,11 @@ DEVICE void d_queries(Global<bf16> d_qkv, Global<float> delta, Global<const bf16
         if (!my.any) continue;
         for (int group = first; group < first + tile && group < work.length; group += GROUP_ROWS) {
             int slot = my.slot + group - first;
+            u32 kept[2] = {0xffffffffu, 0xffffffffu};
+            if (mask.threshold != 0) kept_keys<2>(kept, mask, group, my);
             float s[2][4] = {}, d_p[2][4] = {};
             multiply_rows<D>(s, q, keys, slot, my.lane);
             multiply_rows<D>(d_p, d_o, values, slot, my.lane);
-            u32 kept[2] = {0xffffffffu, 0xffffffffu};
-            if (mask.threshold != 0) kept_keys<2>(kept, mask, index, group, my);
             UNROLL
             for (int i = 0; i < 8; i++) {
                 int n = i / 4, c = i % 4, half = c / 2;
@@ -228,8 +210,8 @@ DEVICE void d_queries(Global<bf16> d_qkv, Global<float> delta, Global<const bf16
         }
     }
     if (!my.any) return;
-    float factor[2] = {scale, scale};
-    d_q.write(d_qkv, at_q, factor, my);
+    UNROLL
+    for (int half = 0; half < 2; half++) d_q.write(d_qkv, my.at<D>(half, 0, work, shape), half, scale, my);
 }
 
 /// Gradients of keys and values: a warp's rows are keys, the other side is the queries.
@@ -261,15 +243,9 @@ DEVICE void d_keys(Global<bf16> d_qkv, Global<const float> delta, Global<const b
             mine = lse[at];
         }
     }
-    i64 at_k[2], at_v[2];
-    UNROLL
-    for (int half = 0; half < 2; half++) {
-        at_k[half] = (work.begin + my.row[half]) * stride + hidden + my.head * D;
-        at_v[half] = at_k[half] + hidden;
-    }
     Left<D> k, v;
-    k.read(qkv, at_k, my);
-    v.read(qkv, at_v, my);
+    k.read(qkv, my.at<D>(0, 1, work, shape), my.at<D>(1, 1, work, shape), my);
+    v.read(qkv, my.at<D>(0, 2, work, shape), my.at<D>(1, 2, work, shape), my);
     Sums<D> d_k, d_v;
     d_k.clear();
     d_v.clear();
@@ -305,11 +281,11 @@ DEVICE void d_keys(Global<bf16> d_qkv, Global<const float> delta, Global<const b
         if (!my.any) continue;
         for (int group = first; group < first + tile && group < work.length; group += GROUP_ROWS) {
             int slot = my.slot + group - first;
+            u32 kept = 0xffffffffu;
+            if (mask.threshold != 0) kept = kept_queries(mask, work, shape, group, my);
             float s[2][4] = {}, d_p[2][4] = {};
             multiply_rows<D>(s, k, queries, slot, my.lane);
             multiply_rows<D>(d_p, v, d_outs, slot, my.lane);
-            u32 kept = 0xffffffffu;
-            if (mask.threshold != 0) kept = kept_queries(mask, work, shape, group, my);
             float p[2][4];
             UNROLL
             for (int n = 0; n < 2; n++) {
@@ -331,9 +307,11 @@ DEVICE void d_keys(Global<bf16> d_qkv, Global<const float> delta, Global<const b
         }
     }
     if (!my.any) return;
-    float factor_k[2] = {scale, scale}, factor_v[2] = {mask.scale, mask.scale};
-    d_k.write(d_qkv, at_k, factor_k, my);
-    d_v.write(d_qkv, at_v, factor_v, my);
+    UNROLL
+    for (int half = 0; half < 2; half++) {
+        d_k.write(d_qkv, my.at<D>(half, 1, work, shape), half, scale, my);
+        d_v.write(d_qkv, my.at<D>(half, 2, work, shape), half, mask.scale, my);
+    }
 }
 
 }  // namespace

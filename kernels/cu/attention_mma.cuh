@@ -40,17 +40,20 @@ DEVICE int place(int row, int piece) {
     return row * D + (piece ^ (row / (8 / PIECES) % PIECES)) * 8;
 }
 
-/// A warp's rows: lanes 4 g + t hold columns 2 t and 2 t + 1 of every eight, of rows g and g + 8.
+/// A warp's rows: lanes 4 g + t hold columns 2 t and 2 t + 1 of every eight, of rows g (half 0) and g + 8 (half 1).
 struct Rows {
     int lane, t;
     int head;
-    /// First row of the warp and this lane's two, within the sequence.
-    int first, row[2];
-    bool valid[2];
+    /// First row of the warp and row g, within the sequence.
+    int first, row;
+    /// Rows of the sequence from row g on; none where the head is not there.
+    int left;
     /// Whether the warp has any row.
     bool any;
     /// First row in the buffers that is of this warp's head.
     int slot;
+    /// Number of (row g, head) in a tensor (N, H), and from there to row g + 8.
+    int cell, step;
 
     DEVICE Rows(const Work& work, const Shape& shape) {
         int warp = threadIdx.x / 32;
@@ -58,12 +61,23 @@ struct Rows {
         t = lane % 4;
         head = work.head + (warp >> work.log_warps);
         first = work.first + (warp & ((1 << work.log_warps) - 1)) * GROUP_ROWS;
+        row = first + lane / 4;
+        left = head < shape.heads ? work.length - row : 0;
         any = head < shape.heads && first < work.length;
-        for (int half = 0; half < 2; half++) {
-            row[half] = first + lane / 4 + 8 * half;
-            valid[half] = head < shape.heads && row[half] < work.length;
-        }
         slot = (warp >> work.log_warps) * (GROUP_ROWS << work.log_warps);
+        cell = (work.begin + row) * shape.heads + head;
+        step = 8 * shape.heads;
+    }
+    DEVICE bool valid(int half) const { return 8 * half < left; }
+    DEVICE int cell_of(int half) const { return cell + half * step; }
+    /// Where the row begins in a tensor (N, C), and in one (N, 3 C), part `part`.
+    template <int D>
+    DEVICE i64 at(int half) const {
+        return i64(cell_of(half)) * D;
+    }
+    template <int D>
+    DEVICE i64 at(int half, int part, const Work& work, const Shape& shape) const {
+        return at<D>(half) + i64(2 * (work.begin + row + 8 * half) + part) * (shape.heads * D);
     }
 };
 
@@ -72,15 +86,15 @@ template <int D>
 struct Left {
     u32 a[D / 16][4];
 
-    /// Rows that begin at `at`; zeros where there is none.
-    DEVICE void read(Global<const bf16> from, const i64 (&at)[2], const Rows& my) {
+    /// Rows whose halves begin at `at0` and `at1`; zeros where there is none.
+    DEVICE void read(Global<const bf16> from, i64 at0, i64 at1, const Rows& my) {
         UNROLL
         for (int k = 0; k < D / 16; k++) {
             UNROLL
             for (int i = 0; i < 4; i++) {
                 a[k][i] = 0;
-                if (my.valid[i % 2]) {
-                    Vec<bf16, 2> pair = load<2>(from, at[i % 2] + 16 * k + i / 2 * 8 + 2 * my.t);
+                if (my.valid(i % 2)) {
+                    Vec<bf16, 2> pair = load<2>(from, (i % 2 ? at1 : at0) + 16 * k + i / 2 * 8 + 2 * my.t);
                     a[k][i] = u32(pair.v[1].bits) << 16 | pair.v[0].bits;
                 }
             }
@@ -100,18 +114,16 @@ struct Sums {
             for (int i = 0; i < 4; i++) c[n][i] = 0.0f;
         }
     }
-    /// Rows that begin at `at`, times a factor each.
-    DEVICE void write(Global<bf16> to, const i64 (&at)[2], const float (&factor)[2], const Rows& my) const {
-        UNROLL
-        for (int half = 0; half < 2; half++) {
-            if (!my.valid[half]) continue;
+    /// Half of the rows, which begin at `at`, times a factor.
+    DEVICE void write(Global<bf16> to, i64 at, int half, float factor, const Rows& my) const {
+        if (my.valid(half)) {
             UNROLL
             for (int n = 0; n < D / 8; n++) {
-                u32 pair = pack(c[n][2 * half] * factor[half], c[n][2 * half + 1] * factor[half]);
+                u32 pair = pack(c[n][2 * half] * factor, c[n][2 * half + 1] * factor);
                 Vec<bf16, 2> values;
                 values.v[0].bits = u16(pair);
                 values.v[1].bits = u16(pair >> 16);
-                store<2>(to, at[half] + 8 * n + 2 * my.t, values);
+                store<2>(to, at + 8 * n + 2 * my.t, values);
             }
         }
     }
@@ -121,15 +133,18 @@ struct Sums {
 /// `stride` is the length of a packed row, `offset` where the heads begin in it.
 template <int D>
 DEVICE void stage(Shared<bf16> to, Global<const bf16> from, i64 stride, int offset, int first, const Work& work, const Shape& shape) {
-    constexpr int PIECES = D / 8;
-    int log_rows = 4 + work.log_warps;
+    // A round of the block's threads fills ROWS rows; what rounds differ by is the same for all threads.
+    constexpr int PIECES = D / 8, ROWS = THREADS / PIECES;
+    int log_rows = 4 + work.log_warps, rest = (1 << log_rows) - 1;
+    int slot = threadIdx.x / PIECES, piece = threadIdx.x % PIECES;
+    int head = work.head + (slot >> log_rows), row = first + (slot & rest);
+    int target = place<D>(slot, piece);
+    i64 at = (work.begin + row) * stride + offset + head * D + piece * 8;
     UNROLL
-    for (int round = 0; round < TILE * PIECES / THREADS; round++) {
-        int i = round * THREADS + threadIdx.x;
-        int slot = i / PIECES, piece = i % PIECES;
-        int head = work.head + (slot >> log_rows), row = first + (slot & ((1 << log_rows) - 1));
-        i64 at = (work.begin + row) * stride + offset + head * D + piece * 8;
-        cp_async_16<bf16>(to, place<D>(slot, piece), from, at, head < shape.heads && row < work.length);
+    for (int slots = 0; slots < TILE; slots += ROWS) {
+        int heads = slots >> log_rows, rows = slots & rest;
+        bool inside = head + heads < shape.heads && row + rows < work.length;
+        cp_async_16<bf16>(to, target + slots * D, from, at + rows * stride + heads * D, inside);
     }
 }
 
@@ -168,9 +183,9 @@ DEVICE void to_left(u32 (&a)[4], const float (&c)[2][4]) {
 /// Which probabilities of `COUNT` times 8 keys are kept: bit 4 n + i of word `half` is column i of the results n of this lane's
 /// row `half`, where the lane's columns are i = t % 2 * 2 and the next. `key` is the first key.
 template <int COUNT>
-DEVICE void kept_keys(u32 (&kept)[2], const DropoutMask& mask, const u64 (&index)[2], int key, const Rows& my) {
+DEVICE void kept_keys(u32 (&kept)[2], const DropoutMask& mask, int key, const Rows& my) {
     int odd = my.t % 2;
-    u64 from = (odd ? index[1] : index[0]) + u64(key + my.t / 2 * 4);
+    u64 from = u64(my.cell_of(odd)) * DROPOUT_KEYS + u64(key + my.t / 2 * 4);
     u32 bits = 0;
     UNROLL
     for (int n = 0; n < COUNT; n++) bits |= kept_of_block(mask, from + 8 * n) << (4 * n);
