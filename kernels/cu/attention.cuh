@@ -24,6 +24,13 @@
 #endif
 #endif
 
+#ifdef STEPSYNTH_EMULATOR
+#define BLOCKS_A_MULTIPROCESSOR(count)
+#else
+/// After KERNEL: registers are to suffice for so many blocks of four warps.
+#define BLOCKS_A_MULTIPROCESSOR(count) __launch_bounds__(128, count)
+#endif
+
 namespace {
 
 constexpr int WARPS = 4;

@@ -32,9 +32,24 @@ macro_rules! portable {
     };
 }
 
+macro_rules! mma {
+    ($size:literal) => {
+        Kernels {
+            source: "attention_mma",
+            forward: concat!("attention_mma_", $size),
+            d_q: concat!("attention_mma_d_q_", $size),
+            d_kv: concat!("attention_mma_d_kv_", $size),
+            tile: 64,
+        }
+    };
+}
+
 /// The kernels for heads of `size` columns on this device.
 fn choose<D: Device>(cuda: &Cuda<D>, op: &str, format: Format, size: usize) -> Result<Kernels> {
+    let tensor_cores = cuda.device().properties().capability >= (8, 0);
     Ok(match (format, size) {
+        (Format::Bf16, 32) if tensor_cores => mma!("32"),
+        (Format::Bf16, 64) if tensor_cores => mma!("64"),
         (Format::F32, 1..=32) => portable!("32", "f32", 64),
         (Format::F32, 33..=64) => portable!("64", "f32", 64),
         (Format::F32, 65..=128) => portable!("128", "f32", 32),

@@ -16,16 +16,24 @@ macro_rules! sources {
 }
 
 /// What sources include.
-pub const HEADERS: &[Source] =
-    sources!["activation.cuh", "attention.cuh", "common.cuh", "gemm.cuh", "gemm_hopper.cuh", "mma.cuh"];
+pub const HEADERS: &[Source] = sources![
+    "activation.cuh",
+    "attention.cuh",
+    "attention_mma.cuh",
+    "common.cuh",
+    "gemm.cuh",
+    "gemm_hopper.cuh",
+    "mma.cuh",
+];
 
 /// Files with kernels.
 pub const SOURCES: &[Source] = sources![
     "attention.cu",
+    "attention_mma.cu",
     "elementwise.cu",
     "gemm_head.cu",
     "gemm_hopper.cu",
     "gemm_mma.cu",
     "gemm_portable.cu",
-    "gemm_sums.cu"
+    "gemm_sums.cu",
 ];

@@ -218,3 +218,16 @@ fn impossible_shapes_are_errors() {
     assert!(run(4, 0).contains("at least one head"));
     assert!(run(4, 8).contains("out"), "{}", run(4, 8));
 }
+
+#[test]
+fn mma() {
+    for case in CASES.iter().filter(|case| [32, 64].contains(&case.size)) {
+        check(MMA, Precision::Bf16, Rounding::Products, case);
+    }
+}
+
+#[test]
+fn mma_keeps_sequences_apart() {
+    alone_equals_in_a_batch(MMA, Precision::Bf16, 32);
+    nan_propagates(MMA, Precision::Bf16, 64);
+}
