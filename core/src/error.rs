@@ -72,6 +72,18 @@ pub enum Error {
         /// What the device said.
         message: String,
     },
+    /// A device has too little memory.
+    #[error("{device}: out of memory: {} asked for, {} in use, {} free", size(*asked), size(*used), size(*free))]
+    OutOfMemory {
+        /// The device.
+        device: String,
+        /// Bytes that were asked for.
+        asked: u64,
+        /// Bytes that this program has there.
+        used: u64,
+        /// Bytes that nobody has.
+        free: u64,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -82,5 +94,26 @@ pub enum Error {
     },
 }
 
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes as f64 / f64::from(1 << 20) {
+        small if small < 1.0 => format!("{bytes} bytes"),
+        middle if middle < 1024.0 => format!("{middle:.0} MiB"),
+        large => format!("{:.1} GiB", large / 1024.0),
+    }
+}
+
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_told_in_units_that_people_read() {
+        let error = Error::OutOfMemory { device: "cuda:0".into(), asked: 3 << 29, used: 70 << 30, free: 5 << 20 };
+        assert_eq!(error.to_string(), "cuda:0: out of memory: 1.5 GiB asked for, 70.0 GiB in use, 5 MiB free");
+        assert_eq!(size(1023), "1023 bytes");
+    }
+}

@@ -47,7 +47,7 @@ const CASES: &[Case] = &[
     (&[], &["run", "good.toml", "--max-usd", "-1"], "error: unexpected argument '-1' found tip: to pass '-1' as a value, use '-- -1'"),
     (&[], &["run", "good.toml", "--max-usd=-1"], "error: invalid value '-1' for '--max-usd <X>': not an amount of US dollars"),
     (&[], &["run", "good.toml", "--set", "train.epochs=none"], "error: good.toml: `[train]` for lab-reviews: `epochs`: invalid type: string \"none\", expected usize"),
-    (&[], &["run", "good.toml", "--device", "tpu"], "error: invalid value 'tpu' for '--device <DEVICE>': `tpu` is not a device; use `auto`, `cpu` or `reference`"),
+    (&[], &["run", "good.toml", "--device", "tpu"], "error: invalid value 'tpu' for '--device <DEVICE>': `tpu` is not a device; use `auto`, `cpu`, `cuda`, `cuda:N` or `reference`"),
     (&[], &["run", "good.toml", "--seeds", "1,1"], "error: good.toml: `seeds`: names 1 twice; name each seed once"),
     (&[], &["run", "good.toml", "--student", "giant"], "error: student: `giant` is neither a built-in student (tiny, small) nor a directory with a config.json; as a model of the hub: model `giant`: not in the cache no-cache; run `stepsynth data fetch giant`"),
     (&[], &["run", "good.toml", "--teacher", "openai"], "error: invalid value 'openai' for '--teacher <TEACHER>': use simulated or replay:FILE"),

@@ -39,12 +39,13 @@ fn mistakes_are_one_line_and_exit_code_2() {
             "error: nowhere: no run to resume; leave out --resume always",
         ),
         (
-            &["run", "small.toml", "--device", "cuda:0"],
-            "error: invalid value 'cuda:0' for '--device <DEVICE>': this build has no CUDA support; use `auto`, `cpu` or `reference`",
+            &["run", "small.toml", "--device", "cuda:first"],
+            "error: invalid value 'cuda:first' for '--device <DEVICE>': `cuda:first`: `first` is not the number of a GPU; use cuda:0",
         ),
+        (&["run", "small.toml", "--device", "cuda:4096"], "error: device cuda:4096: "),
         (
             &["run", "small.toml", "--device", "tpu"],
-            "error: invalid value 'tpu' for '--device <DEVICE>': `tpu` is not a device; use `auto`, `cpu` or `reference`",
+            "error: invalid value 'tpu' for '--device <DEVICE>': `tpu` is not a device; use `auto`, `cpu`, `cuda`, `cuda:N` or `reference`",
         ),
         (
             &["run", "small.toml", "--set", "epochs"],
@@ -111,7 +112,7 @@ fn the_plan_says_what_a_run_would_cost() {
 fn looking_around() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
-        (&["doctor"][..], "device cuda: not built in"),
+        (&["doctor"][..], "\ndevice cuda: "),
         (&["doctor"], "\ncpu path: "),
         (&["task", "show", "rte"], "name = \"rte\""),
         (&["task", "check", "imdb", "rte"], "imdb: ok, 2 labels, metric accuracy\nrte: ok, 2 labels, metric accuracy\n"),

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use stepsynth_kernels::cpu::Isa;
 
+use super::doctor_gpu;
 use crate::experiment::manifest::COMMIT;
-use crate::student::{self, Device, device_name};
+use crate::student::{self, Device};
 
 pub(super) fn doctor() -> Result<()> {
     let mut out = String::new();
@@ -18,9 +19,9 @@ pub(super) fn doctor() -> Result<()> {
     let _ = writeln!(out, "threads: {threads}");
     let _ = writeln!(out, "memory: {}", memory());
     let _ = writeln!(out, "cpu path: {}", cpu_path()?);
-    let _ = writeln!(out, "device auto: {}", device_name(Device::Auto)?);
-    let _ = writeln!(out, "device reference: {}", device_name(Device::Reference)?);
-    let _ = writeln!(out, "device cuda: not built in");
+    let _ = writeln!(out, "device auto: {}", Device::Auto.name()?);
+    let _ = writeln!(out, "device reference: {}", Device::Reference.name()?);
+    out += &doctor_gpu::describe();
     let _ = writeln!(out, "teachers: simulated, replay");
     let _ = writeln!(out, "tasks: {}", stepsynth_datasets::task::built_in().join(", "));
     super::print(&out)

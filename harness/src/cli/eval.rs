@@ -36,7 +36,7 @@ pub(super) struct EvalArguments {
     /// Tokens that texts are cut to [default: as in training, else all the model reads]
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
-    /// auto, cpu or reference
+    /// auto (a GPU if one can be used), cpu, cuda, cuda:N or reference
     #[arg(long, default_value = "auto")]
     device: Device,
     /// f32 or bf16
@@ -68,8 +68,9 @@ pub(super) fn eval(arguments: &EvalArguments) -> Result<()> {
         (None, Some(_)) => SplitArgument::File,
         (None, None) => SplitArgument::Select,
     };
-    let saved = student::open(&arguments.model, arguments.device, arguments.precision, arguments.max_length)?;
-    let device = saved.device.clone();
+    let device = super::device(arguments.device);
+    let saved = student::open(&arguments.model, device, arguments.precision, arguments.max_length)?;
+    let device_name = saved.device.clone();
     let model = for_task(saved, &arguments.model, &task)?;
     let rows_read = Steps::new("row");
     let progress = |done: usize, total: usize| {
@@ -82,7 +83,7 @@ pub(super) fn eval(arguments: &EvalArguments) -> Result<()> {
     } else {
         arguments.gold.require_data(&task, "give rows with --file")?;
         let spec = arguments.gold.spec(&TrainSettings::default(), [])?;
-        let data = RealWorld::new(&spec, arguments.device)?.task(&spec.tasks[0])?;
+        let data = RealWorld::new(&spec, device)?.task(&spec.tasks[0])?;
         if split == SplitArgument::Test {
             let (metrics, n) = evaluate::final_test(&task, &data.test, &model, &progress)?;
             ("test", metrics, n)
@@ -95,7 +96,8 @@ pub(super) fn eval(arguments: &EvalArguments) -> Result<()> {
         let metrics: serde_json::Map<String, serde_json::Value> =
             metrics.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
         let place = arguments.model.display().to_string();
-        let object = json!({ "task": task.name, "model": place, "split": name, "n": n, "metrics": metrics, "device": device });
+        let object =
+            json!({ "task": task.name, "model": place, "split": name, "n": n, "metrics": metrics, "device": device_name });
         return super::print(&format!("{object}\n"));
     }
     let line = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();

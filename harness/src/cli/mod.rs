@@ -3,6 +3,7 @@
 mod data;
 mod directory;
 mod doctor;
+mod doctor_gpu;
 mod eval;
 mod export;
 mod gold;
@@ -103,6 +104,11 @@ fn usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The device to use; a GPU that was not asked for by name is announced.
+fn device(asked: crate::student::Device) -> crate::student::Device {
+    asked.resolve(&|line| eprintln!("{line}"))
 }
 
 /// Writes a result to stdout; a closed pipe is no failure.

@@ -46,7 +46,7 @@ impl<'a> RealWorld<'a> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = spec.jobs.min(Plan::new(spec).groups.len()).max(1);
         let threads = (cores / at_once).max(1);
-        Ok(Self { spec, device, device_name: student::device_name(device)?, origin, threads })
+        Ok(Self { spec, device, device_name: device.name()?, origin, threads })
     }
 
     fn load_files(&self, task: TaskSpec, sizes: &GoldSizes) -> Result<TaskData> {

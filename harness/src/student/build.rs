@@ -1,49 +1,18 @@
 //! From names on the command line to a student.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
-use stepsynth_core::backend::Backend as _;
 use stepsynth_core::config::{EncoderConfig, Head, parameter_layout};
-use stepsynth_core::reference::Reference;
 use stepsynth_core::tokenize::Tokenizer;
 use stepsynth_datasets::hub::{ModelId, Settings, cached_model};
 use stepsynth_datasets::{Kind, TaskSpec};
-use stepsynth_kernels::cpu::{self, Cpu, Isa};
 
+use super::device::{Device, cpu, gpu, reference};
 use super::{EncoderStudent, SHAPES, Shape, Student};
-use crate::experiment::settings::{Precision, TrainSettings};
+use crate::experiment::settings::TrainSettings;
 use crate::failure::Failure;
-
-/// Where students run: `--device`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Device {
-    /// The fastest usable one; today that is the CPU.
-    #[default]
-    Auto,
-    /// The fast CPU backend.
-    Cpu,
-    /// The plain reference in f32: slow, for comparisons.
-    Reference,
-}
-
-impl FromStr for Device {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "reference" => Ok(Self::Reference),
-            _ if name == "cuda" || name.starts_with("cuda:") => {
-                Err("this build has no CUDA support; use `auto`, `cpu` or `reference`".to_owned())
-            }
-            _ => Err(format!("`{name}` is not a device; use `auto`, `cpu` or `reference`")),
-        }
-    }
-}
 
 /// Where a student's parameters come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,37 +88,17 @@ pub fn build(
         check_directory(directory, "`train.max_length`", settings.max_length)?;
     }
     let (task, settings) = (task.clone(), settings.clone());
+    let device = device.resolve(&|_| ());
+    let tokens = device.inference_tokens();
     Ok(match device {
         Device::Auto | Device::Cpu => {
-            Box::new(EncoderStudent::new(Arc::new(cpu(threads, settings.precision)?), origin, task, settings))
+            Box::new(EncoderStudent::new(Arc::new(cpu(threads, settings.precision)?), origin, task, settings, tokens))
         }
-        Device::Reference => Box::new(EncoderStudent::new(Arc::new(reference(settings.precision)?), origin, task, settings)),
+        Device::Cuda(ordinal) => Box::new(EncoderStudent::new(gpu(ordinal, settings.precision)?, origin, task, settings, tokens)),
+        Device::Reference => {
+            Box::new(EncoderStudent::new(Arc::new(reference(settings.precision)?), origin, task, settings, tokens))
+        }
     })
-}
-
-/// The fast CPU backend.
-pub(super) fn cpu(threads: usize, precision: Precision) -> Result<Cpu> {
-    let precision = match precision {
-        Precision::F32 => cpu::Precision::F32,
-        Precision::Bf16 => cpu::Precision::Bf16,
-    };
-    Ok(Cpu::with_isa(threads, precision, isa()?)?)
-}
-
-/// The instructions of the fast CPU backend, for `doctor`.
-///
-/// # Errors
-/// [`Failure::Usage`] if the environment asks for instructions that there are not.
-pub fn isa() -> Result<Isa> {
-    Isa::choose().map_err(|error| Failure::Usage(error.to_string()).into())
-}
-
-/// The reference backend.
-pub(super) fn reference(precision: Precision) -> Result<Reference<f32>> {
-    match precision {
-        Precision::F32 => Ok(Reference::new()),
-        Precision::Bf16 => Err(Failure::usage("device reference computes in f32 alone; leave precision at f32")),
-    }
 }
 
 /// Finds before anything is paid for what would end the first step with a model directory. `setting` names the length in
@@ -167,15 +116,4 @@ pub(super) fn check_directory(directory: &Path, setting: &str, max_length: usize
         return Err(usage(format!("its tokenizer has {tokens} tokens, its config.json {rows}; they are of two models")));
     }
     Ok(())
-}
-
-/// Name of the device that [`build`] uses, for results.
-///
-/// # Errors
-/// If the backend cannot start.
-pub fn device_name(device: Device) -> Result<String> {
-    Ok(match device {
-        Device::Auto | Device::Cpu => cpu(1, Precision::F32)?.name(),
-        Device::Reference => Reference::<f32>::new().name(),
-    })
 }

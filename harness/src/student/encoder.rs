@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use stepsynth_core::Error;
 use stepsynth_core::backend::Backend;
 use stepsynth_core::config::Head;
 use stepsynth_core::model::{Initialisation, Model};
@@ -26,12 +27,13 @@ pub struct EncoderStudent<B> {
     origin: Origin,
     task: TaskSpec,
     settings: TrainSettings,
+    inference_tokens: usize,
 }
 
 impl<B: Backend> EncoderStudent<B> {
-    /// A student of the given origin for `task`.
-    pub fn new(backend: Arc<B>, origin: Origin, task: TaskSpec, settings: TrainSettings) -> Self {
-        Self { backend, origin, task, settings }
+    /// A student of the given origin for `task`, which predicts in batches of `inference_tokens` tokens.
+    pub fn new(backend: Arc<B>, origin: Origin, task: TaskSpec, settings: TrainSettings, inference_tokens: usize) -> Self {
+        Self { backend, origin, task, settings, inference_tokens }
     }
 
     fn head(&self) -> Head {
@@ -94,7 +96,7 @@ impl<B: Backend + 'static> Student for EncoderStudent<B> {
             model.save(&self.backend, directory)?;
             dump::steps(&directory.join("steps.jsonl"), &set, &settings)?;
         }
-        let reader = Reader { tokenizer, head: self.head(), lengths: self.lengths() };
+        let reader = Reader { tokenizer, head: self.head(), lengths: self.lengths(), inference_tokens: self.inference_tokens };
         let inputs: Vec<Input> = job.select.iter().map(|example| example.input.clone()).collect();
         let prepared = reader.prepare(&inputs)?;
         let evaluate = |model: &Model<B>| {
@@ -123,7 +125,7 @@ impl<B: Backend + 'static> Student for EncoderStudent<B> {
         if let Some(error) = failure {
             return Err(error);
         }
-        let report = report?;
+        let report = report.map_err(|error| what_would_fit(error, &settings, &set))?;
         let history = report
             .epochs
             .iter()
@@ -141,5 +143,46 @@ impl<B: Backend + 'static> Student for EncoderStudent<B> {
 
     fn device(&self) -> String {
         self.backend.name()
+    }
+}
+
+/// Adds to an error of too little memory what to do about it.
+fn what_would_fit(error: Error, settings: &CoreSettings, set: &TrainSet) -> anyhow::Error {
+    if !matches!(error, Error::OutOfMemory { .. }) {
+        return error.into();
+    }
+    let tokens = |rows: &[usize]| rows.iter().map(|&row| set.sequences[row].ids.len()).sum::<usize>();
+    let largest = settings.plan(set).flatten().map(|step| tokens(&step.rows)).max().unwrap_or(0);
+    let now = match settings.batch_tokens {
+        Some(tokens) => format!("--batch-tokens (now {tokens})"),
+        None => format!("--batch-size (now {}, up to {largest} tokens)", settings.batch_size),
+    };
+    let half = largest / 2;
+    let message = format!("a training step does not fit the device; lower {now}, for example --batch-tokens {half}");
+    anyhow::Error::from(error).context(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use stepsynth_core::Sequence;
+    use stepsynth_core::train::HostTargets;
+
+    use super::*;
+
+    #[test]
+    fn out_of_memory_comes_with_a_batch_to_try() {
+        let sequences: Vec<Sequence> =
+            [3, 5, 4].map(|length| Sequence { ids: vec![1; length], token_types: vec![0; length] }).into();
+        let set = TrainSet { sequences, targets: HostTargets::Labels(vec![0; 3]) };
+        let settings = CoreSettings { batch_size: 3, epochs: 1, ..Default::default() };
+        let full = || Error::OutOfMemory { device: "cuda:0".into(), asked: 1 << 30, used: 2 << 30, free: 0 };
+        let text = format!("{:#}", what_would_fit(full(), &settings, &set));
+        let expected = "a training step does not fit the device; lower --batch-size (now 3, up to 12 tokens), for example \
+                        --batch-tokens 6: cuda:0: out of memory: 1.0 GiB asked for, 2.0 GiB in use, 0 bytes free";
+        assert_eq!(text, expected);
+        let settings = CoreSettings { batch_tokens: Some(9), ..settings };
+        let text = what_would_fit(full(), &settings, &set).to_string();
+        assert!(text.contains("lower --batch-tokens (now 9), for example --batch-tokens 4"), "{text}");
+        assert_eq!(what_would_fit(Error::Interrupted, &settings, &set).to_string(), "interrupted");
     }
 }

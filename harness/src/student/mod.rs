@@ -1,6 +1,7 @@
 //! The student as experiments see it: something that is trained from scratch on examples and then predicts.
 
 mod build;
+mod device;
 mod dump;
 mod encode;
 mod encoder;
@@ -15,7 +16,8 @@ use std::path::Path;
 use stepsynth_core::train::Progress;
 use stepsynth_datasets::{Example, Input};
 
-pub use build::{Device, Origin, build, device_name, isa};
+pub use build::{Origin, build};
+pub use device::{Device, cuda, isa};
 pub use encoder::EncoderStudent;
 pub use saved::{Saved, open};
 pub use score::score;

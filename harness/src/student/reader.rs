@@ -15,14 +15,13 @@ use stepsynth_datasets::Input;
 use super::encode::{self, Lengths};
 use super::{Predict, Prediction};
 
-/// Tokens of an inference batch: enough to keep the matrix products busy, small enough to stay in cache.
-pub(super) const INFERENCE_TOKENS: usize = 2048;
-
 /// Turns inputs into sequences and logits into predictions.
 pub(super) struct Reader {
     pub(super) tokenizer: Tokenizer,
     pub(super) head: Head,
     pub(super) lengths: Lengths,
+    /// Tokens of a batch.
+    pub(super) inference_tokens: usize,
 }
 
 /// Tokenised inputs.
@@ -55,12 +54,12 @@ impl Reader {
     ) -> Result<Vec<Prediction>> {
         match prepared {
             Prepared::Sequences(sequences) => {
-                let all = logits(backend, model, sequences, INFERENCE_TOKENS, progress)?;
+                let all = logits(backend, model, sequences, self.inference_tokens, progress)?;
                 Ok(all.into_iter().map(encode::label).collect())
             }
             Prepared::Windows(windows) => {
                 let sequences: Vec<_> = windows.iter().flatten().map(|window| window.sequence.clone()).collect();
-                let all = logits(backend, model, &sequences, INFERENCE_TOKENS, progress)?;
+                let all = logits(backend, model, &sequences, self.inference_tokens, progress)?;
                 let mut rest = all.as_slice();
                 let mut predictions = Vec::with_capacity(inputs.len());
                 for (input, windows) in inputs.iter().zip(windows) {

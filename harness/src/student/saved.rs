@@ -11,7 +11,8 @@ use stepsynth_core::config::{EncoderConfig, Head};
 use stepsynth_core::model::Model;
 use stepsynth_core::tokenize::Tokenizer;
 
-use super::build::{check_directory, cpu, reference};
+use super::build::check_directory;
+use super::device::{cpu, gpu, reference};
 use super::encode::Lengths;
 use super::reader::{Learned, Reader};
 use super::{Device, Origin, Predict, TrainingRecord};
@@ -57,9 +58,12 @@ pub fn open(directory: &Path, device: Device, precision: Precision, max_length: 
     let stride = trained_with.map_or(STRIDE, |settings| settings.stride).min(longest / 2);
     let lengths = Lengths { max_length: longest, stride };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let device = device.resolve(&|_| ());
+    let tokens = device.inference_tokens();
     let (model, device) = match device {
-        Device::Auto | Device::Cpu => learned(cpu(threads, precision)?, directory, head, lengths)?,
-        Device::Reference => learned(reference(precision)?, directory, head, lengths)?,
+        Device::Auto | Device::Cpu => learned(Arc::new(cpu(threads, precision)?), directory, head, lengths, tokens)?,
+        Device::Cuda(ordinal) => learned(gpu(ordinal, precision)?, directory, head, lengths, tokens)?,
+        Device::Reference => learned(Arc::new(reference(precision)?), directory, head, lengths, tokens)?,
     };
     let labels = if head == Head::QuestionAnswering { Vec::new() } else { config.id2label };
     Ok(Saved { labels, head, max_length: longest, training, device, model })
@@ -81,19 +85,21 @@ fn located(name: &Path) -> Result<Cow<'_, Path>> {
 }
 
 fn learned<B: Backend + 'static>(
-    backend: B,
+    backend: Arc<B>,
     directory: &Path,
     head: Head,
     lengths: Lengths,
+    inference_tokens: usize,
 ) -> Result<(Box<dyn Predict>, String)> {
     let usage = |error: stepsynth_core::Error| Failure::Usage(format!("model {error}"));
     let tokenizer = Tokenizer::load(directory).map_err(usage)?;
-    let (model, new_head) = Model::load(&backend, directory, head, 0).map_err(usage)?;
+    let (model, new_head) = Model::load(&*backend, directory, head, 0).map_err(usage)?;
     if let Some(new_head) = new_head {
         return Err(untrained(directory, &format!("its weights lack {}", new_head.missing.join(", "))));
     }
     let device = backend.name();
-    Ok((Box::new(Learned { backend: Arc::new(backend), model, reader: Reader { tokenizer, head, lengths } }), device))
+    let reader = Reader { tokenizer, head, lengths, inference_tokens };
+    Ok((Box::new(Learned { backend, model, reader }), device))
 }
 
 /// What the model answers, as `architectures` in its `config.json` says.

@@ -1,5 +1,7 @@
 //! What a device must offer to run kernels.
 
+use std::path::PathBuf;
+
 use stepsynth_core::{Error, Result};
 
 /// What the host's choices depend on: tiers of kernels, grid sizes.
@@ -15,6 +17,54 @@ pub struct Properties {
     pub shared_bytes: u32,
     /// Memory of the device in bytes.
     pub memory_bytes: u64,
+}
+
+impl Properties {
+    /// Which kernels it runs.
+    pub fn tier(&self) -> Tier {
+        match self.capability {
+            (9, 0) => Tier::Hopper,
+            (8.., _) => Tier::Mma,
+            _ => Tier::Portable,
+        }
+    }
+}
+
+/// Kernels of matrix products and attention, by what a device can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Any device: products without tensor cores.
+    Portable,
+    /// Compute capability 8.0 and newer: `mma.sync`, `ldmatrix`, `cp.async`.
+    Mma,
+    /// Compute capability 9.0: `wgmma` and TMA too.
+    Hopper,
+}
+
+impl Tier {
+    /// In messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Mma => "mma",
+            Self::Hopper => "hopper",
+        }
+    }
+}
+
+/// What a GPU is driven with.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// CUDA version of the driver, for example `(12, 8)`.
+    pub driver: (i32, i32),
+    /// Architecture that kernels are compiled for, for example `sm_90a`.
+    pub architecture: String,
+    /// Version of NVRTC.
+    pub nvrtc: (i32, i32),
+    /// NVRTC's file, or its name where the system's loader found it.
+    pub nvrtc_path: PathBuf,
+    /// Where compiled kernels are kept, if anywhere.
+    pub cache: Option<PathBuf>,
 }
 
 /// One argument of a kernel, in the order of its declaration. The emulator checks kinds against the declaration.
@@ -119,4 +169,23 @@ pub trait Device: Send + Sync + 'static {
     /// # Errors
     /// If the kernel cannot be compiled or started. The emulator also reports what its checks found.
     fn launch(&self, launch: &Launch) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiers_follow_the_capability() {
+        let tier = |capability| {
+            let name = String::new();
+            Properties { name, capability, multiprocessors: 1, shared_bytes: 0, memory_bytes: 0 }.tier()
+        };
+        use Tier::{Hopper, Mma, Portable};
+        // What Hopper alone has, its successors have not.
+        let expected = [((7, 5), Portable), ((8, 0), Mma), ((8, 9), Mma), ((9, 0), Hopper), ((10, 0), Mma), ((12, 0), Mma)];
+        for (capability, expected) in expected {
+            assert_eq!(tier(capability), expected, "{capability:?}");
+        }
+    }
 }

@@ -8,6 +8,11 @@ mod activation;
 mod attention;
 mod backend;
 mod device;
+#[cfg(feature = "cuda")]
+pub mod driver;
+#[cfg(not(feature = "cuda"))]
+#[path = "no_driver.rs"]
+pub mod driver;
 mod elementwise;
 mod embed;
 mod launch;
@@ -21,8 +26,13 @@ mod optimizer;
 mod rows;
 mod source;
 mod tensor;
+mod unavailable;
+
+/// Whether every operation has its kernel; until then a GPU is used only by those who ask for it.
+pub const COMPLETE: bool = false;
 
 pub use backend::Cuda;
-pub use device::{Argument, Device, Launch, Properties};
+pub use device::{About, Argument, Device, Launch, Properties, Tier};
 pub use source::{HEADERS, SOURCES, Source};
 pub use tensor::{Format, Indices, Tensor};
+pub use unavailable::Unavailable;

@@ -9,6 +9,23 @@ pub struct Source {
     pub text: &'static str,
 }
 
+impl Source {
+    /// Its name without the extension.
+    pub fn stem(&self) -> &'static str {
+        self.name.rsplit_once('.').map_or(self.name, |(stem, _)| stem)
+    }
+
+    /// Whether its kernels are meant for devices of this compute capability: those of `*_mma.cu` need 8.0, those of
+    /// `*_hopper.cu` are for 9.0 alone.
+    pub fn is_for(&self, capability: (u32, u32)) -> bool {
+        match self.stem() {
+            stem if stem.ends_with("_mma") => capability >= (8, 0),
+            stem if stem.ends_with("_hopper") => capability == (9, 0),
+            _ => true,
+        }
+    }
+}
+
 macro_rules! sources {
     ($($name:literal),* $(,)?) => {
         &[$(Source { name: $name, text: include_str!(concat!("../../cu/", $name)) }),*]
