@@ -2,7 +2,7 @@
 
 use super::backend::Cuda;
 use super::launch::Call;
-use super::{Device, Format, Properties};
+use super::{Device, Format, Properties, Tensor};
 
 /// The three products of a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

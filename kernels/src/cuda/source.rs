@@ -33,15 +33,8 @@ macro_rules! sources {
 }
 
 /// What sources include.
-pub const HEADERS: &[Source] = sources![
-    "activation.cuh",
-    "attention.cuh",
-    "attention_mma.cuh",
-    "common.cuh",
-    "gemm.cuh",
-    "gemm_hopper.cuh",
-    "mma.cuh",
-];
+pub const HEADERS: &[Source] =
+    sources!["activation.cuh", "attention.cuh", "attention_mma.cuh", "common.cuh", "gemm.cuh", "gemm_hopper.cuh", "mma.cuh",];
 
 /// Files with kernels.
 pub const SOURCES: &[Source] = sources![

@@ -130,6 +130,7 @@ fn pointer(argument: &mut Argument) -> *mut c_void {
         Argument::I64(value) => (&raw mut *value).cast(),
         Argument::F32(value) => (&raw mut *value).cast(),
         Argument::Dropout(value) => (&raw mut *value).cast(),
+        Argument::TensorMap(value) => (&raw mut *value).cast(),
     }
 }
 

@@ -7,6 +7,7 @@ mod launch;
 mod memory;
 mod nvrtc;
 mod search;
+mod tensor_map;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -192,6 +193,15 @@ impl Device for Driver {
 
     fn zero(&self, address: u64, bytes: usize) -> Result<()> {
         self.memory.zero(address, bytes).map_err(|error| self.fault("clearing memory", error))
+    }
+
+    fn has_copy_engine(&self) -> bool {
+        self.properties.capability.0 == 9
+    }
+
+    fn tensor_map(&self, address: u64, rows: usize, columns: usize) -> Result<[u64; 16]> {
+        tensor_map::encode(address, rows, columns)
+            .map_err(|error| self.fault(&format!("describing a matrix of {rows} x {columns} to the copy engine"), error))
     }
 
     fn launch(&self, launch: &Launch) -> Result<()> {
