@@ -186,10 +186,11 @@ fn config(name: &str) -> EncoderConfig {
     let (hidden, layers, heads, vocab_size) = match name {
         "distilbert" => (768, 6, 12, 30_522),
         "minilm" => (384, 6, 12, 30_522),
-        "small" => (256, 4, 4, 8_192),
-        "tiny" => (64, 2, 4, 4_096),
+        "small" => (128, 2, 4, 8_000),
+        "tiny" => (64, 2, 4, 1_000),
         _ => panic!("no model {name}"),
     };
+    let dropout = if name == "tiny" { 0.0 } else { 0.1 };
     let family = if name == "distilbert" { Family::DistilBert } else { Family::Bert };
     EncoderConfig {
         family,
@@ -197,12 +198,12 @@ fn config(name: &str) -> EncoderConfig {
         hidden,
         layers,
         heads,
-        feed_forward: 4 * hidden,
+        feed_forward: if name == "tiny" { 96 } else { 4 * hidden },
         max_positions: 512,
         token_types: if family == Family::Bert { 2 } else { 0 },
         layer_norm_epsilon: 1e-12,
         activation: Activation::GeluErf,
-        dropouts: Dropouts { hidden: 0.1, attention: 0.1, classifier: 0.2, question_answering: 0.0 },
+        dropouts: Dropouts { hidden: dropout, attention: dropout, classifier: dropout, question_answering: 0.0 },
         initializer_range: 0.02,
         pad_token_id: 0,
         id2label: vec!["a".into(), "b".into()],

@@ -48,7 +48,7 @@ pub(super) struct TrainArguments {
     /// Measure the trained model on the task's test split too
     #[arg(long)]
     eval_test: bool,
-    /// Passes over the training rows [default: 3, from scratch 10]
+    /// Passes over the training rows [default: 3; from scratch 14 for tiny, 10 for small]
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
     /// Rows in an optimizer step [default: 16]
@@ -57,7 +57,7 @@ pub(super) struct TrainArguments {
     /// Tokens in an optimizer step, instead of rows
     #[arg(long, value_name = "N")]
     batch_tokens: Option<u32>,
-    /// Peak learning rate [default: 5e-5; from scratch 2e-3 for tiny, 5e-4 for small]
+    /// Peak learning rate [default: 5e-5; from scratch 1e-3 for tiny, 5e-4 for small]
     #[arg(long, value_name = "X")]
     learning_rate: Option<f64>,
     /// Longest sequence in tokens [default: 256, questions 384, from scratch 128; at most what the model reads]
@@ -167,10 +167,10 @@ fn spec(arguments: &TrainArguments, task: &TaskSpec) -> Result<Spec> {
 
 /// What suits a model where nothing is said. A window of a context overlaps the next by a third.
 fn defaults(origin: &Origin, task: &TaskSpec, max_length: Option<u32>) -> TrainSettings {
-    let scratch = |learning_rate| TrainSettings { epochs: 10, learning_rate, max_length: 128, ..TrainSettings::default() };
+    let scratch = |epochs, learning_rate| TrainSettings { epochs, learning_rate, max_length: 128, ..TrainSettings::default() };
     let settings = match origin {
-        Origin::Scratch(shape) if shape.name == "tiny" => scratch(2e-3),
-        Origin::Scratch(_) => scratch(5e-4),
+        Origin::Scratch(shape) if shape.name == "tiny" => scratch(14, 1e-3),
+        Origin::Scratch(_) => scratch(10, 5e-4),
         Origin::Directory(_) => TrainSettings {
             epochs: 3,
             learning_rate: 5e-5,

@@ -14,6 +14,8 @@ pub struct Shape {
     pub layers: usize,
     /// Attention heads.
     pub heads: usize,
+    /// Feed-forward size.
+    pub feed_forward: usize,
     /// Dropout, wherever BERT has one.
     pub dropout: f64,
     /// Largest WordPiece vocabulary, learned from the training rows alone.
@@ -21,9 +23,17 @@ pub struct Shape {
 }
 
 /// The shapes, smallest first.
+///
+/// On tasks that compare two texts a student stands still at first, and only after some hundred steps begins to attend to what
+/// matches; how soon hangs on the seed, and a schedule that ends soon after leaves it unlearned. Shape, epochs (14) and learning
+/// rate (1e-3) of `tiny` were chosen on gold data alone: 600 training rows of lab-questions and of lab-entailment, students that
+/// reached 90 % on 300 `select` rows. Of 8 seeds a task, 7 and 7 did; with hidden size 48 and feed-forward size 192, at the same
+/// cost, 5 and 6; that shape at 2e-3 over 10 epochs, 2 and 3 of 10. They are the best of a dozen settings, so the counts flatter
+/// them. Half of the heads, a smaller `beta2`, narrower embeddings, and sharper or flatter attention to begin with did not do
+/// better; batches of 8 hardly.
 pub const SHAPES: [Shape; 2] = [
-    Shape { name: "tiny", hidden: 48, layers: 2, heads: 4, dropout: 0.0, vocab_size: 1_000 },
-    Shape { name: "small", hidden: 128, layers: 2, heads: 4, dropout: 0.1, vocab_size: 8_000 },
+    Shape { name: "tiny", hidden: 64, layers: 2, heads: 4, feed_forward: 96, dropout: 0.0, vocab_size: 1_000 },
+    Shape { name: "small", hidden: 128, layers: 2, heads: 4, feed_forward: 512, dropout: 0.1, vocab_size: 8_000 },
 ];
 
 impl Shape {
@@ -32,7 +42,7 @@ impl Shape {
         SHAPES.iter().find(|shape| shape.name == name)
     }
 
-    /// The BERT configuration with this shape; the feed-forward size is four times the hidden size.
+    /// The BERT configuration with this shape.
     pub fn config(&self, vocab_size: usize, pad_token_id: usize, max_positions: usize, labels: Vec<String>) -> EncoderConfig {
         EncoderConfig {
             family: Family::Bert,
@@ -40,7 +50,7 @@ impl Shape {
             hidden: self.hidden,
             layers: self.layers,
             heads: self.heads,
-            feed_forward: 4 * self.hidden,
+            feed_forward: self.feed_forward,
             max_positions,
             token_types: 2,
             layer_norm_epsilon: 1e-12,
