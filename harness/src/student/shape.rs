@@ -28,7 +28,7 @@ pub struct Shape {
 /// matches; how soon hangs on the seed, and a schedule that ends soon after leaves it unlearned. Shape, epochs (14) and learning
 /// rate (1e-3) of `tiny` were chosen on gold data alone: 600 training rows of lab-questions and of lab-entailment, students that
 /// reached 90 % on 300 `select` rows. Of 8 seeds a task, 7 and 7 did; with hidden size 48 and feed-forward size 192, at the same
-/// cost, 5 and 6; that shape at 2e-3 over 10 epochs, 2 and 3 of 10. They are the best of a dozen settings, so the counts flatter
+/// cost, 5 and 6; that shape at 2e-3 over 10 epochs, 2 and 3 of 10. They are the best of about twenty settings, so the counts flatter
 /// them. Half of the heads, a smaller `beta2`, narrower embeddings, and sharper or flatter attention to begin with did not do
 /// better; batches of 8 hardly.
 pub const SHAPES: [Shape; 2] = [
