@@ -33,6 +33,13 @@ pub(crate) struct Tile {
     data: [[u8; ROW_BYTES]; ROWS],
 }
 
+impl Tile {
+    /// The bf16 numbers of every row; what lies outside of the tile is zero.
+    fn values(&self) -> [[f32; ROW_BYTES / 2]; ROWS] {
+        self.data.map(|row| std::array::from_fn(|at| flush(f32::from_le_bytes([0, 0, row[2 * at], row[2 * at + 1]]))))
+    }
+}
+
 /// The tile registers of a thread.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -133,27 +140,22 @@ impl Machine {
         if a.rows != c.rows || b.row_bytes != c.row_bytes || b.rows != a.row_bytes / 4 {
             return Err(Fault::Undefined("tdpbf16ps: the shapes do not match"));
         }
-        for (a_row, c_row) in a.data.iter().zip(&mut c.data).take(c.rows) {
-            for column in 0..c.row_bytes / 4 {
-                let mut sums = [0.0; 2];
-                for (pair, b_row) in b.data.iter().enumerate().take(b.rows) {
-                    for (half, sum) in sums.iter_mut().enumerate() {
-                        let (left, right) = (bf16(a_row, 2 * pair + half), bf16(b_row, 2 * column + half));
-                        *sum = flush(left.mul_add(right, *sum));
+        let (a, b, pairs) = (a.values(), b.values(), b.rows);
+        for (a, c_row) in a.iter().zip(&mut c.data).take(c.rows) {
+            let mut sums = [[0.0; ROW_BYTES / 4]; 2];
+            for (a, b) in a.as_chunks::<2>().0.iter().zip(&b).take(pairs) {
+                for (column, b) in b.as_chunks::<2>().0.iter().enumerate() {
+                    for half in 0..2 {
+                        sums[half][column] = flush(a[half].mul_add(b[half], sums[half][column]));
                     }
                 }
-                let place = 4 * column..4 * column + 4;
-                let before = flush(f32::from_le_bytes(c_row[place.clone()].try_into().unwrap()));
-                c_row[place].copy_from_slice(&flush(before + flush(sums[0] + sums[1])).to_le_bytes());
+            }
+            for (c, (even, odd)) in c_row[..c.row_bytes].as_chunks_mut::<4>().0.iter_mut().zip(sums[0].iter().zip(&sums[1])) {
+                *c = flush(flush(f32::from_le_bytes(*c)) + flush(even + odd)).to_le_bytes();
             }
         }
         Ok(())
     }
-}
-
-/// The `index`-th bf16 of a row.
-fn bf16(row: &[u8], index: usize) -> f32 {
-    flush(f32::from_le_bytes([0, 0, row[2 * index], row[2 * index + 1]]))
 }
 
 /// Zero of the same sign for a subnormal number.

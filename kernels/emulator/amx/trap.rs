@@ -5,6 +5,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
 use std::ptr::{copy_nonoverlapping, null_mut};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::decode::{Instruction, decode};
 use super::machine::{Fault, Machine};
@@ -20,6 +21,9 @@ struct Run {
 }
 
 const IDLE: Run = Run { active: false, memory: [(0, 0); 3], instructions: 0, fault: None };
+
+/// Whether threads outside of a run have their tile instructions emulated too.
+static EVERYWHERE: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     // Constant and without destructors, so that the signal handler's access neither allocates nor registers anything.
@@ -38,8 +42,7 @@ pub(crate) fn emulate(readable: [Range<usize>; 2], writable: Range<usize>, work:
             RUN.set(Run { active: false, ..RUN.get() });
         }
     }
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(install);
+    install();
     assert!(!RUN.get().active, "emulated runs do not nest");
     let ends = |range: &Range<usize>| (range.start, range.end);
     let [first, second] = &readable;
@@ -51,6 +54,13 @@ pub(crate) fn emulate(readable: [Range<usize>; 2], writable: Range<usize>, work:
     run.fault.map_or(Ok(run.instructions), Err)
 }
 
+/// Emulates the tile instructions of all threads from now on, wherever they read and write. One that is not allowed, such as a
+/// product of tiles that are not configured, ends the process as an illegal instruction.
+pub(crate) fn emulate_everywhere() {
+    install();
+    EVERYWHERE.store(true, Ordering::Relaxed);
+}
+
 /// Whether this thread's tiles are in their initial state.
 pub(crate) fn is_released() -> bool {
     // SAFETY: only this thread's handler touches the machine otherwise, and it does not run within this expression, which
@@ -58,7 +68,13 @@ pub(crate) fn is_released() -> bool {
     MACHINE.with(|machine| unsafe { &*machine.get() }.is_released())
 }
 
+/// Takes the signal, once in a process.
 fn install() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(take_signal);
+}
+
+fn take_signal() {
     // SAFETY: an all-zero `sigaction` is a valid value; the handler has the signature that SA_SIGINFO asks for, keeps to
     // what is safe in a handler (no allocation, no lock), and ends the process for signals that are not its own.
     let result = unsafe {
@@ -99,18 +115,27 @@ extern "C" fn on_illegal_instruction(signal: libc::c_int, _: *mut libc::siginfo_
     // one, and then still within the code of this test.
     let decoded = decode(|offset| unsafe { *(rip as *const u8).add(offset) }, rip, &registers);
     let mut run = RUN.get();
-    let (true, Some((instruction, length))) = (run.active, decoded) else {
-        // Not ours: back to the default action, and into the same instruction again, which now ends the process.
+    let free = !run.active && EVERYWHERE.load(Ordering::Relaxed);
+    if free {
+        run = Run { memory: [(0, usize::MAX); 3], ..IDLE };
+    }
+    let done = decoded.filter(|_| run.active || free).and_then(|(instruction, length)| {
+        run.instructions += 1;
+        if run.fault.is_none() {
+            // SAFETY: the machine is this thread's, and the thread stands in a tile instruction, so nothing else borrows it.
+            run.fault = MACHINE.with(|machine| execute(unsafe { &mut *machine.get() }, instruction, &run.memory)).err();
+        }
+        if run.active {
+            RUN.set(run);
+        }
+        (run.active || run.fault.is_none()).then_some(length)
+    });
+    let Some(length) = done else {
+        // Not ours, or forbidden: back to the default action, and into the same instruction again, which now ends the process.
         // SAFETY: `signal` is safe to call in a handler.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
         return;
     };
-    run.instructions += 1;
-    if run.fault.is_none() {
-        // SAFETY: the machine is this thread's, and the thread stands in a tile instruction, so nothing else borrows it.
-        run.fault = MACHINE.with(|machine| execute(unsafe { &mut *machine.get() }, instruction, &run.memory)).err();
-    }
-    RUN.set(run);
     general[libc::REG_RIP as usize] += length as i64;
 }
 

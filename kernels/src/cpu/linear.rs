@@ -257,3 +257,6 @@ fn add_column_sums(sums: &mut [f32], data: &[f32], stride: usize, first: usize) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

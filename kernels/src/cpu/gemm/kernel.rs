@@ -109,6 +109,10 @@ impl Kernel {
         let slots = right.len() / WIDTH;
         assert!((1..=self.rows().min(HEIGHT)).contains(&rows) && slots <= SLOTS, "a tile of {rows} rows and {slots} slots");
         assert!(left.len() >= (rows - 1) * STRIDE + slots, "{rows} rows of {slots} slots in {}", left.len());
+        if slots == 0 {
+            // The tile unit has no sum of nothing.
+            return tile.0.fill(0.0);
+        }
         if self.is_tiled() {
             let unit = unit.expect("the unit that `begin` gives");
             let (left, right) = (amx::halves(left), amx::halves(right));

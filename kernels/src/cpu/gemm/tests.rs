@@ -27,12 +27,11 @@ fn product(engine: &Engine, out: &mut [f32], a: View<'_>, b: View<'_>, accumulat
 #[test]
 fn products_are_exact_on_integers() {
     let sizes = [0, 1, 15, 17, 31, 33, 511, 513];
-    let shapes = sizes.iter().flat_map(|&m| sizes.iter().map(move |&n| (m, n)));
-    for (m, n) in shapes {
-        // All pairs of sizes with some depth, and every depth with some pair.
-        for k in
-            [sizes[(m + 3 * n) % 8], sizes[(5 * m + n) % 8], 2 * SLOTS + 35].into_iter().take(if m * n < 1000 { 3 } else { 2 })
-        {
+    for (m_at, n_at) in (0..8).flat_map(|m| (0..8).map(move |n| (m, n))) {
+        let (m, n) = (sizes[m_at], sizes[n_at]);
+        // All pairs of sizes with some depth, and every depth with some pairs.
+        let depths = [sizes[(m_at + 3 * n_at) % 8], sizes[(5 * m_at + n_at) % 8], 2 * SLOTS + 35];
+        for k in depths.into_iter().take(if m * n < 1000 { 3 } else { 2 }) {
             let (a, b) = (integers(m * k, 1), integers(k * n, 2));
             let (at, bt) = (turned(&a, m, k), turned(&b, k, n));
             let mut expected = vec![0.0; m * n];

@@ -40,9 +40,10 @@
 //! that nobody can time is a guess.
 //!
 //! # How far it is verified
-//! The instructions as compiled ran under an emulation of the tile unit (`kernels/emulator/amx`) that follows the published
-//! pseudo-code of the instructions. They have not run on a processor with AMX yet: neither the results (the check at first
-//! use guards them) nor the rate above. On a machine that has AMX the same tests run on it directly.
+//! The instructions as compiled, and whole matrix products of the linear layers that reach them, forward and backward, ran
+//! under an emulation of the tile unit (`kernels/emulator/amx`) that follows the published pseudo-code of the instructions.
+//! They have not run on a processor with AMX yet: neither the results (the check at first use guards them) nor the rate
+//! above. On a machine that has AMX the same tests run on it directly.
 
 #![allow(unsafe_code)]
 

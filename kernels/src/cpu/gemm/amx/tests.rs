@@ -8,14 +8,14 @@ use super::support::{Check, self_check};
 use super::{BLOCK, DEPTH, Tiles, available, halves, probe, status};
 
 #[path = "../../../../emulator/amx/mod.rs"]
-mod emulator;
+pub(super) mod emulator;
 
 const ROWS: [usize; 6] = [1, 15, 16, 17, 31, 32];
 const DEPTHS: [usize; 5] = [32, 64, 96, 768, 3072];
 
 /// Runs `work` on tiles. Emulated, it may touch the bytes of `a`, `b` and `out` alone; returns the number of instructions.
 fn on_tiles(out: &mut [f32], a: &[u16], b: &[u16], work: impl FnOnce(&Tiles, &mut [f32])) -> Option<usize> {
-    if available() {
+    if probe::probe().is_ok() {
         work(&Tiles::begin().unwrap(), out);
         return None;
     }
@@ -374,7 +374,6 @@ fn the_processor_and_the_system_must_both_agree() {
 
 #[test]
 fn the_status_says_what_is_so() {
-    assert_eq!(available(), status().starts_with("available"), "{}", status());
-    assert!(status().starts_with(if available() { "available" } else { "not used: the " }), "{}", status());
-    assert_eq!(Tiles::begin().is_some(), available());
+    // Real or emulated, the instructions run.
+    assert!(available() && Tiles::begin().is_some() && status().starts_with("available"), "{}", status());
 }
