@@ -1,17 +1,19 @@
 //! Models against transformers: logits, loss, every gradient and ten AdamW steps of `tests/golden/models`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use stepsynth_core::backend::{Backend, Real};
 use stepsynth_core::config::{EncoderConfig, Head};
-use stepsynth_core::model::{Model, Targets};
+use stepsynth_core::model::{Model, StepOutput, Targets};
+use stepsynth_core::random::Stream;
 use stepsynth_core::reference::Reference;
 use stepsynth_core::train::{AdamW, AdamWSettings, HostTargets, TrainSet, TrainSettings, train, train_step};
 use stepsynth_core::weights::hugging_face_names;
 use stepsynth_core::{Batch, Sequence};
-use stepsynth_kernels::cpu::Cpu;
+use stepsynth_kernels::cpu::{Cpu, Isa, Precision};
 
 use crate::golden;
 use crate::rounding::rounding;
@@ -124,17 +126,7 @@ fn distances<B: Backend>(backend: &B, golden: &Golden) -> Distances {
     let (mut model, new_head) = Model::load(backend, directory, *head, 0).unwrap();
     assert_eq!(new_head, None);
 
-    let batch = backend.upload_batch(Batch::pack(&set.sequences).unwrap()).unwrap();
-    let targets = match &set.targets {
-        HostTargets::Labels(labels) => Targets::Labels(backend.upload_indices(labels).unwrap()),
-        HostTargets::Spans(_) => Targets::Spans {
-            starts: backend.upload_indices(&expected.starts).unwrap(),
-            ends: backend.upload_indices(&expected.ends).unwrap(),
-        },
-    };
-    let mut gradients = model.zeros_like_parameters(backend).unwrap();
-    let output = model.gradients(backend, &batch, &targets, None, &mut gradients).unwrap();
-
+    let (output, gradients) = gradients(backend, golden, &model);
     let values = |tensor: &B::Tensor| -> Vec<f64> { backend.download(tensor).unwrap().into_iter().map(Real::f64).collect() };
     let wanted = expected.logit_values();
     let got = values(&output.logits);
@@ -145,26 +137,8 @@ fn distances<B: Backend>(backend: &B, golden: &Golden) -> Distances {
 
     let bytes = std::fs::read(directory.join("gradients.safetensors")).unwrap();
     let stored = SafeTensors::deserialize(&bytes).unwrap();
-    let mut seen = 0;
-    let per_tensor = model.layout().iter().zip(&gradients).flat_map(|(spec, gradient)| {
-        let names = hugging_face_names(model.config().family, *head, &spec.name);
-        let all = values(gradient);
-        let share = all.len() / names.len();
-        let parts: Vec<(String, Vec<f64>)> = names.into_iter().zip(all.chunks(share).map(<[f64]>::to_vec)).collect();
-        parts
-    });
-    let everywhere = worst(stored.tensors().iter().flat_map(|(_, tensor)| doubles(tensor.data())));
-    let mut gradient_distance: f64 = 0.0;
-    for (name, got) in per_tensor {
-        let wanted = doubles(stored.tensor(&name).unwrap().data());
-        assert_eq!(got.len(), wanted.len(), "{name}");
-        let layer = |name: &str| name.rsplit_once('.').map(|(layer, _)| layer.to_owned());
-        let of_layer = stored.tensors().into_iter().filter(|(other, _)| layer(other) == layer(&name));
-        let largest = worst(of_layer.flat_map(|(_, tensor)| doubles(tensor.data()))).max(1e-3 * everywhere);
-        gradient_distance = gradient_distance.max(worst(got.iter().zip(&wanted).map(|(a, b)| (a - b) / largest)));
-        seen += 1;
-    }
-    assert_eq!(seen, stored.len(), "every stored gradient is compared");
+    let stored = stored.tensors().into_iter().map(|(name, tensor)| (name, doubles(tensor.data()))).collect();
+    let gradient_distance = gradient_distance(&gradients, &stored);
 
     let constants = &expected.adamw;
     let settings = AdamWSettings {
@@ -186,6 +160,68 @@ fn distances<B: Backend>(backend: &B, golden: &Golden) -> Distances {
     Distances { logits, loss, gradients: gradient_distance, curve }
 }
 
+/// By name.
+type Gradients = BTreeMap<String, Vec<f64>>;
+
+/// The losses and logits of the golden's rows, and every gradient under its Hugging Face name.
+fn gradients<B: Backend>(backend: &B, golden: &Golden, model: &Model<B>) -> (StepOutput<B::Tensor>, Gradients) {
+    let Golden { expected, head, set, .. } = golden;
+    let batch = backend.upload_batch(Batch::pack(&set.sequences).unwrap()).unwrap();
+    let targets = match &set.targets {
+        HostTargets::Labels(labels) => Targets::Labels(backend.upload_indices(labels).unwrap()),
+        HostTargets::Spans(_) => Targets::Spans {
+            starts: backend.upload_indices(&expected.starts).unwrap(),
+            ends: backend.upload_indices(&expected.ends).unwrap(),
+        },
+    };
+    let mut gradients = model.zeros_like_parameters(backend).unwrap();
+    let output = model.gradients(backend, &batch, &targets, None, &mut gradients).unwrap();
+    let named = model.layout().iter().zip(&gradients).flat_map(|(spec, gradient)| {
+        let names = hugging_face_names(model.config().family, *head, &spec.name);
+        let all: Vec<f64> = backend.download(gradient).unwrap().into_iter().map(Real::f64).collect();
+        let share = all.len() / names.len();
+        let parts: Vec<(String, Vec<f64>)> = names.into_iter().zip(all.chunks(share).map(<[f64]>::to_vec)).collect();
+        parts
+    });
+    (output, named.collect())
+}
+
+/// See [`Distances::gradients`].
+fn gradient_distance(got: &Gradients, wanted: &Gradients) -> f64 {
+    assert!(got.keys().eq(wanted.keys()), "every gradient is compared");
+    let layer = |name: &str| name.rsplit_once('.').map(|(layer, _)| layer.to_owned());
+    let largest = |values: &mut dyn Iterator<Item = &Vec<f64>>| worst(values.flatten().copied());
+    let everywhere = largest(&mut wanted.values());
+    worst(got.iter().map(|(name, got)| {
+        let of_layer = wanted.iter().filter(|(other, _)| layer(other) == layer(name)).map(|(_, values)| values);
+        let largest = largest(&mut of_layer.into_iter()).max(1e-3 * everywhere);
+        assert_eq!(got.len(), wanted[name].len(), "{name}");
+        worst(got.iter().zip(&wanted[name]).map(|(a, b)| (a - b) / largest))
+    }))
+}
+
+/// The worst that plain f32 does to the gradients of models that differ from the golden's in the fourth digit of their weights:
+/// several draws of its rounding errors at one condition.
+fn plain_gradient_distance(golden: &Golden) -> f64 {
+    const DRAWS: u64 = 10;
+    fn nearby<B: Backend>(backend: &B, golden: &Golden, draw: u64) -> Gradients {
+        let (mut model, _) = Model::load(backend, &golden.directory, golden.head, 0).unwrap();
+        let mut random = Stream::new(draw, "weights nearby").generator();
+        for parameter in model.parameters_mut() {
+            let (rows, columns) = backend.shape(parameter);
+            let moved = backend.download(parameter).unwrap().into_iter().map(|value| {
+                // An f32, the same for every backend.
+                B::Scalar::of(f64::from((value.f64() * (1.0 + 1e-3 * random.normal())) as f32))
+            });
+            *parameter = backend.upload(rows, columns, &moved.collect::<Vec<_>>()).unwrap();
+        }
+        gradients(backend, golden, &model).1
+    }
+    worst((0..DRAWS).map(|draw| {
+        gradient_distance(&nearby(&Reference::<f32>::new(), golden, draw), &nearby(&Reference::<f64>::new(), golden, draw))
+    }))
+}
+
 fn doubles(bytes: &[u8]) -> Vec<f64> {
     bytes.chunks_exact(8).map(|chunk| f64::from_le_bytes(chunk.try_into().unwrap())).collect()
 }
@@ -201,10 +237,14 @@ fn reference_f64_equals_transformers() {
 }
 
 /// An f32 backend may be at most twice as far from the f64 truth as the plain f32 computation, plus one unit of rounding
-/// of numbers of order one; its loss curve at most twice as far as PyTorch's own f32 curve or the reference's. Gradients may
-/// instead have the rounding derived for the plain computation: its distance is one draw of a random error, and the key
-/// weights of `bert-qa` were seen 3.7e-6 off where products are fused, 1.2e-6 where they are not, and 1.3e-6 plain.
-fn check_f32<B: Backend>(backend: &B) {
+/// of numbers of order one; its loss curve at most twice as far as PyTorch's own f32 curve or the reference's.
+///
+/// The plain computation's distance is one draw of a random error, which says little where the error is large by chance. In
+/// gradients it is: the scores' gradients of a query sum to zero, so in the key weights' gradient, `sum_i q_i sum_j d_s[i, j]
+/// x_j`, the part that all rows `x_j` share cancels and leaves its rounding. For `bert-qa`, plain f32 is 1.3e-6 off and a
+/// backend was seen to be 3.7e-6 off where products are fused; but plain f32 itself is between 1.1e-6 and 4.0e-6 off when the
+/// weights are moved a little, most often in these very weights. So gradients may be as far off as twice the worst of such draws.
+fn check_f32<B: Backend>(backend: &B, context: &str) {
     for name in MODELS {
         let golden = load(name);
         let (plain, ours) = (distances(&Reference::<f32>::new(), &golden), distances(backend, &golden));
@@ -212,10 +252,10 @@ fn check_f32<B: Backend>(backend: &B) {
         for (what, ours, plain) in [
             ("logits", ours.logits, plain.logits),
             ("loss", ours.loss, plain.loss),
-            ("gradients", ours.gradients, plain.gradients.max(golden.rounding(3) / 2.0)),
+            ("gradients", ours.gradients, plain.gradients.max(plain_gradient_distance(&golden))),
             ("curve", ours.curve, plain.curve.max(golden.expected.torch_curve_distance())),
         ] {
-            assert!(ours <= 2.0 * plain + floor, "{name} on {}: {what} off by {ours:e}, plain f32 by {plain:e}", backend.name());
+            assert!(ours <= 2.0 * plain + floor, "{name} on {context}: {what} off by {ours:e}, plain f32 by {plain:e}");
         }
     }
 }
@@ -246,7 +286,9 @@ fn reference_f32_is_as_close_as_f32_can_be() {
 
 #[test]
 fn cpu_is_as_close_as_f32_can_be() {
-    check_f32(&Cpu::new(1).unwrap());
+    for isa in Isa::available() {
+        check_f32(&Cpu::with_isa(1, Precision::F32, isa).unwrap(), isa.name());
+    }
 }
 
 /// Training gives the same bits on any number of threads.

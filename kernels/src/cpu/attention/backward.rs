@@ -149,12 +149,14 @@ fn gradients(call: Call<'_>, (scores, d_p, tall): (&mut [Block], &mut [Block], u
         |(scores, d_p)| {
             for (scores, d_p) in scores.chunks_exact_mut(tall).zip(d_p.chunks_exact_mut(tall)) {
                 for ((score, d_p), &(sum, product)) in scores.iter_mut().zip(d_p).zip(totals) {
-                    // The sum is 1 but for the rounding of the logarithm, and with it `d_s` sums to zero.
-                    let along = product / sum;
+                    // The sum is 1 but for the rounding of the logarithm, of which a unit is some 5e-7: an error that a whole
+                    // row would share, and so add up. With it `d_s` sums to zero, too.
+                    let share = 1.0 / sum;
+                    let (along, kept) = (product * share, kept * share);
                     // Each in a loop of its own, which the compiler keeps in whole registers.
                     let (mut p, mut d_s) = (*score, *d_p);
                     for lane in 0..LANES {
-                        d_s[lane] = p[lane].abs() * (d_s[lane] - along);
+                        d_s[lane] = p[lane].abs() * share * (d_s[lane] - along);
                     }
                     for p in &mut p {
                         // Not a number is not below zero, and stays.
