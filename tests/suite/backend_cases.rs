@@ -1,18 +1,18 @@
 //! Every operation of every backend on the cases of `tests/cases.toml`.
 //!
 //! The truth is the reference in f64. A backend may be at most twice as far from it as the reference in f32 is, plus four
-//! units of rounding of the largest value of that output. NaN fails. Where linear layers multiply in bfloat16, the plain run
+//! units of rounding of the largest value of that output. NaN fails. What a linear layer makes of its sums is not closer than
+//! the sums, and in few values the plain run can be close by luck, so there the largest value of all outputs counts. Where linear layers multiply in bfloat16, the plain run
 //! is the reference in f32 with the operands of their products rounded to it.
 
 use std::path::Path;
 
-use proptest::prelude::*;
 use serde::Deserialize;
 use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceBatch, Dropout, InputGradient, Real};
 use stepsynth_core::random::Stream;
 use stepsynth_core::reference::Reference;
 use stepsynth_core::{Batch, Sequence};
-use stepsynth_kernels::cpu::{Cpu, Isa, Precision};
+use stepsynth_kernels::Precision;
 
 #[derive(Deserialize)]
 struct Cases {
@@ -21,7 +21,7 @@ struct Cases {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
-enum Case {
+pub(crate) enum Case {
     Embed {
         lengths: Vec<usize>,
         columns: usize,
@@ -80,7 +80,7 @@ enum Case {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+pub(crate) enum Kind {
     GeluErf,
     GeluTanh,
     Relu,
@@ -98,9 +98,17 @@ impl From<Kind> for Activation {
     }
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases.toml");
     toml::from_str::<Cases>(&std::fs::read_to_string(path).unwrap()).unwrap().case
+}
+
+/// One element of one input that is not finite.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Poison {
+    /// Which of the inputs, in the order in which they are drawn, from 1 on.
+    pub(crate) input: u64,
+    pub(crate) value: f64,
 }
 
 /// Draws inputs on a backend: the same f32 numbers everywhere, and collects named outputs.
@@ -110,6 +118,7 @@ struct Bench<'a, B: Backend> {
     operands: Precision,
     seed: u64,
     drawn: std::cell::Cell<u64>,
+    poison: Option<Poison>,
     outputs: Vec<(&'static str, Vec<f64>)>,
 }
 
@@ -117,7 +126,11 @@ impl<B: Backend> Bench<'_, B> {
     fn random(&self, rows: usize, columns: usize) -> B::Tensor {
         self.drawn.set(self.drawn.get() + 1);
         let mut generator = Stream::new(self.seed, "case").child(self.drawn.get()).generator();
-        let host: Vec<_> = (0..rows * columns).map(|_| B::Scalar::of(f64::from(generator.normal() as f32))).collect();
+        let mut host: Vec<_> = (0..rows * columns).map(|_| B::Scalar::of(f64::from(generator.normal() as f32))).collect();
+        if let Some(poison) = self.poison.filter(|poison| poison.input == self.drawn.get()) {
+            let place = generator.below(host.len());
+            host[place] = B::Scalar::of(poison.value);
+        }
         self.backend.upload(rows, columns, &host).unwrap()
     }
 
@@ -167,11 +180,22 @@ fn to_bfloat16(x: f64) -> f64 {
 }
 
 /// Named outputs of a case.
-type Outputs = Vec<(&'static str, Vec<f64>)>;
+pub(crate) type Outputs = Vec<(&'static str, Vec<f64>)>;
 
 /// Runs forward and backward of one case; accumulated outputs start from random numbers, so that `+=` is tested.
 fn run<B: Backend>(backend: &B, case: &Case, seed: u64, operands: Precision) -> Outputs {
-    let mut bench = Bench { backend, operands, seed, drawn: std::cell::Cell::new(0), outputs: Vec::new() };
+    run_counted(backend, case, seed, operands, None).0
+}
+
+/// As [`run`], with some poison among the inputs; also counts them.
+pub(crate) fn run_counted<B: Backend>(
+    backend: &B,
+    case: &Case,
+    seed: u64,
+    operands: Precision,
+    poison: Option<Poison>,
+) -> (Outputs, u64) {
+    let mut bench = Bench { backend, operands, seed, drawn: std::cell::Cell::new(0), poison, outputs: Vec::new() };
     match case.clone() {
         Case::Embed { lengths, columns } => embed(&mut bench, &lengths, columns),
         Case::Linear { rows, inputs, outputs } => linear(&mut bench, rows, inputs, outputs),
@@ -206,7 +230,7 @@ fn run<B: Backend>(backend: &B, case: &Case, seed: u64, operands: Precision) -> 
             bench.outputs.push(("sum of squares", vec![backend.sum_of_squares(&tensors).unwrap()]));
         }
     }
-    bench.outputs
+    (bench.outputs, bench.drawn.get())
 }
 
 fn embed<B: Backend>(bench: &mut Bench<'_, B>, lengths: &[usize], columns: usize) {
@@ -363,14 +387,16 @@ fn distance(left: &[f64], right: &[f64]) -> f64 {
 }
 
 /// The check every backend passes, on one case. The backends of one group have to agree bit for bit.
-fn check<B: Backend>(groups: &[Vec<B>], operands: Precision, case: &Case, seed: u64) {
+pub(crate) fn check<B: Backend>(groups: &[Vec<B>], operands: Precision, case: &Case, seed: u64) {
     let truth = run(&Reference::<f64>::new(), case, seed, Precision::F32);
     let plain = run(&Reference::<f32>::new(), case, seed, operands);
     for group in groups {
         let name = group[0].name();
         let got = run(&group[0], case, seed, Precision::F32);
+        let largest = |values: &[f64]| values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let of_all = truth.iter().map(|(_, values)| largest(values)).fold(0.0, f64::max);
         for (((output, truth), (_, plain)), (_, got)) in truth.iter().zip(&plain).zip(&got) {
-            let largest = truth.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+            let largest = if matches!(case, Case::Linear { .. }) { of_all } else { largest(truth) };
             let allowed = 2.0 * distance(plain, truth) + 4.0 * f64::from(f32::EPSILON) * largest;
             let error = distance(got, truth);
             assert!(error <= allowed, "{name} on case {seed} {case:?}: {output} is off by {error:e}, allowed {allowed:e}");
@@ -381,63 +407,9 @@ fn check<B: Backend>(groups: &[Vec<B>], operands: Precision, case: &Case, seed: 
     }
 }
 
-/// One backend for each of several numbers of threads.
-fn cpus(precision: Precision, isa: Isa) -> Vec<Cpu> {
-    [1, 2, 3].map(|threads| Cpu::with_isa(threads, precision, isa).unwrap()).into()
-}
-
 #[test]
 fn reference_f32() {
     for (seed, case) in (0..).zip(&cases()) {
         check(&[vec![Reference::<f32>::new()]], Precision::F32, case, seed);
-    }
-}
-
-/// What multiplies matrices on every instruction set of this machine, the rest on one.
-#[test]
-fn cpu() {
-    let all: Vec<_> = Isa::available().map(|isa| cpus(Precision::F32, isa)).collect();
-    for (seed, case) in (0..).zip(&cases()) {
-        let groups = if matches!(case, Case::Linear { .. }) { &all[..] } else { &all[..1] };
-        check(groups, Precision::F32, case, seed);
-    }
-}
-
-#[test]
-fn cpu_in_bfloat16() {
-    let all: Vec<_> = Isa::available().map(|isa| cpus(Precision::Bf16, isa)).collect();
-    for (seed, case) in (0..).zip(&cases()).filter(|(_, case)| matches!(case, Case::Linear { .. })) {
-        check(&all, Precision::Bf16, case, seed);
-    }
-}
-
-/// A case of any sizes.
-fn any_case() -> impl Strategy<Value = Case> {
-    let size = || 1..40_usize;
-    let lengths = || prop::collection::vec(size(), 1..6);
-    let kind = prop::sample::select(vec![Kind::GeluErf, Kind::GeluTanh, Kind::Relu, Kind::Tanh]);
-    prop_oneof![
-        (lengths(), size()).prop_map(|(lengths, columns)| Case::Embed { lengths, columns }),
-        (1..200_usize, size(), size()).prop_map(|(rows, inputs, outputs)| Case::Linear { rows, inputs, outputs }),
-        (1..200_usize, size()).prop_map(|(rows, columns)| Case::LayerNorm { rows, columns }),
-        (1..200_usize, size(), kind).prop_map(|(rows, columns, kind)| Case::Activation { rows, columns, kind }),
-        (lengths(), 1..4_usize, 1..20_usize, prop::sample::select(vec![0.0, 0.2]))
-            .prop_map(|(lengths, heads, head_size, dropout)| Case::Attention { lengths, heads, head_size, dropout }),
-        (1..200_usize, size()).prop_map(|(rows, columns)| Case::Dropout { rows, columns, p: 0.3 }),
-        (1..200_usize, size()).prop_map(|(rows, columns)| Case::Elementwise { rows, columns }),
-        (5..200_usize, size()).prop_map(|(rows, columns)| Case::Gather { rows, columns }),
-        (1..200_usize, size()).prop_map(|(rows, columns)| Case::CrossEntropy { rows, columns }),
-        lengths().prop_map(|lengths| Case::SpanLoss { lengths }),
-        (1..200_usize, size()).prop_map(|(rows, columns)| Case::Adamw { rows, columns }),
-        (1..200_usize, size()).prop_map(|(rows, columns)| Case::Norm { rows, columns }),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(80))]
-
-    #[test]
-    fn cpu_at_random_sizes(case in any_case(), seed in 0..1000_u64) {
-        check(&[cpus(Precision::F32, Isa::choose().unwrap())], Precision::F32, &case, seed);
     }
 }

@@ -1,6 +1,7 @@
 //! The one integration binary: tests that need more than one package, or the expected values under `golden/`.
 
 mod backend_cases;
+mod cpu_cases;
 mod golden;
 mod golden_export;
 mod golden_metric;

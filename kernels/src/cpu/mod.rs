@@ -2,7 +2,7 @@
 //!
 //! Work is cut into chunks whose size depends on the shapes alone and reductions over chunks are added in the order of the
 //! chunks, so results are the same bit for bit for any number of threads. Every chunk runs inside a [`pulp`] dispatch:
-//! plain loops compile to AVX2 or AVX-512 where the machine has it. Multiply-adds are fused where the source says `mul_add`,
+//! plain loops compile to AVX2 or AVX-512, as the [`Isa`] has it. Multiply-adds are fused where the source says `mul_add`,
 //! and only there, so outside of the matrix products results do not depend on the instruction set either; an x86 machine
 //! without the instruction (before 2013) gets the same from the C library, slowly. The matrix products have kernels of their
 //! own.
@@ -59,14 +59,15 @@ impl Cpu {
         Self::with_isa(threads, precision, Isa::choose()?)
     }
 
-    /// A backend whose matrix products use the given instructions, whatever the environment says.
+    /// A backend whose matrix products use the given instructions, and all other operations vectors of their width, whatever
+    /// the environment says.
     ///
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_isa(threads: usize, precision: Precision, isa: Isa) -> Result<Self> {
         let memory = Arc::default();
         let engine = gemm::Engine::new(isa.checked()?, precision, Arc::clone(&memory));
-        Ok(Self { workers: parallel::Workers::new(threads)?, engine, memory })
+        Ok(Self { workers: parallel::Workers::new(threads, isa)?, engine, memory })
     }
 
     /// Whether the AMX tile unit is available to products of bf16 matrices, and why not, for people to read.

@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use stepsynth_core::{Error, Result};
 
+use super::Isa;
+
 /// Elements in one chunk of an elementwise operation: a few microseconds of work, and three arrays of it fit the L2 cache.
 pub(super) const CHUNK: usize = 8192;
 
@@ -21,19 +23,20 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    pub(super) fn new(threads: usize) -> Result<Self> {
+    /// `threads` threads, with the vector instructions that go with the given ones of matrix products.
+    pub(super) fn new(threads: usize, isa: Isa) -> Result<Self> {
         let failed = |message: String| Error::Device { device: "cpu".into(), message };
         let helpers = threads.checked_sub(1).ok_or_else(|| failed("needs at least one thread".into()))?;
         let build = || ThreadPoolBuilder::new().num_threads(helpers).thread_name(|index| format!("cpu-{index}")).build();
         let pool = (helpers > 0).then(build).transpose().map_err(|error| failed(error.to_string()))?;
-        Ok(Self { pool, arch: pulp::Arch::new() })
+        Ok(Self { pool, arch: arch(isa) })
     }
 
     pub(super) fn threads(&self) -> usize {
         1 + self.pool.as_ref().map_or(0, ThreadPool::current_num_threads)
     }
 
-    /// Calls `work` once on every item, with the widest vector instructions of the machine.
+    /// Calls `work` once on every item, with the vector instructions.
     ///
     /// Items are handed out one at a time, so `work` must be worth a lock; the iterator must not depend on the number of
     /// threads. Mark the closure `#[inline(always)]`: only inlined code is compiled for the wide instructions.
@@ -74,20 +77,32 @@ impl Workers {
         }
     }
 
-    /// Runs one piece of work on the calling thread with the widest vector instructions of the machine; for the closure's mark
-    /// see [`run`](Self::run).
+    /// Runs one piece of work on the calling thread with the vector instructions; for the closure's mark see [`run`](Self::run).
     #[inline(always)]
     pub(super) fn once<T, R>(&self, item: T, work: impl Fn(T) -> R) -> R {
         self.vectors().run(item, work)
     }
 
-    /// The vector instructions of the machine.
+    /// The vector instructions.
     pub(super) fn vectors(&self) -> Vectors {
         Vectors(self.arch)
     }
 }
 
-/// The vector instructions of the machine.
+/// The machine's vector instructions, but no wider ones than asked for.
+fn arch(isa: Isa) -> pulp::Arch {
+    #[cfg(target_arch = "x86_64")]
+    match isa {
+        Isa::Portable => return pulp::Arch::Scalar,
+        Isa::Avx2 => return pulp::x86::V3::try_new().map_or(pulp::Arch::Scalar, pulp::Arch::V3),
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => {}
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = isa;
+    pulp::Arch::new()
+}
+
+/// The vector instructions in use.
 #[derive(Clone, Copy)]
 pub(super) struct Vectors(pulp::Arch);
 
@@ -122,7 +137,7 @@ mod tests {
     #[test]
     fn every_item_runs_once_on_any_number_of_threads() {
         for threads in [1, 2, 4] {
-            let workers = Workers::new(threads).unwrap();
+            let workers = Workers::new(threads, Isa::Portable).unwrap();
             assert_eq!(workers.threads(), threads);
             let mut counts = vec![0; 1000];
             workers.run(counts.chunks_mut(7), |chunk| chunk.iter_mut().for_each(|count| *count += 1));
@@ -132,6 +147,6 @@ mod tests {
 
     #[test]
     fn zero_threads_is_an_error() {
-        assert!(matches!(Workers::new(0), Err(Error::Device { .. })));
+        assert!(matches!(Workers::new(0, Isa::Portable), Err(Error::Device { .. })));
     }
 }

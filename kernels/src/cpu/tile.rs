@@ -235,10 +235,11 @@ pub(super) fn unpack(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Isa;
     use crate::cpu::parallel::Workers;
 
     fn vectors() -> Vectors {
-        Workers::new(1).unwrap().vectors()
+        Workers::new(1, Isa::choose().unwrap()).unwrap().vectors()
     }
 
     /// Small integers, so that products are exact in any order.

@@ -19,7 +19,7 @@ pub enum Precision {
     Bf16,
 }
 
-/// A set of vector instructions that the matrix products can be computed with.
+/// A set of vector instructions that the backend can compute with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// What the compiler makes of plain loops for its target, such as NEON on aarch64.

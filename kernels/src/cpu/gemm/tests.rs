@@ -20,7 +20,7 @@ fn engines() -> impl Iterator<Item = Engine> {
 }
 
 fn product(engine: &Engine, out: &mut [f32], a: View<'_>, b: View<'_>, accumulate: bool) {
-    let panels = engine.pack(&Workers::new(1).unwrap(), b);
+    let panels = engine.pack(&Workers::new(1, engine.isa).unwrap(), b);
     engine.rows(out, a, 0, &panels, accumulate, |_, _, sums, out| out.copy_from_slice(sums));
 }
 
