@@ -75,6 +75,12 @@ impl Cpu {
         gemm::amx_status()
     }
 
+    /// GFLOP/s that one core reaches in a loop of nothing but the multiply-adds of the matrix products, measured now, which takes
+    /// some hundredths of a second: no product is faster. None for instructions without such a loop (portable and AMX).
+    pub fn peak(&self) -> Option<f64> {
+        self.engine.peak()
+    }
+
     /// How many threads it computes on.
     pub fn threads(&self) -> usize {
         self.workers.threads()

@@ -62,7 +62,7 @@ kernel!(tile_of_pairs, pair_tile, "avx512f,avx512bf16", |left, right, sum| _mm51
 
 /// The bits as pairs of bfloat16.
 #[target_feature(enable = "avx512f")]
-fn pairs(bits: __m512) -> __m512bh {
+pub(super) fn pairs(bits: __m512) -> __m512bh {
     // SAFETY: both types have 512 bits, of which every pattern is valid.
     unsafe { std::mem::transmute(bits) }
 }

@@ -17,6 +17,7 @@ mod avx512;
 mod isa;
 mod kernel;
 mod pack;
+mod peak;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -89,6 +90,11 @@ impl Engine {
 
     pub(super) fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// See [`Cpu::peak`](super::Cpu::peak).
+    pub(super) fn peak(&self) -> Option<f64> {
+        peak::measure(self.isa, self.kernel.slot())
     }
 
     /// Packs a right operand.
