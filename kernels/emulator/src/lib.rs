@@ -81,7 +81,7 @@ impl Device for Emulator {
     }
 
     fn retire(&self, address: u64) {
-        self.machine.forget(address, 0);
+        self.machine.forget(address, usize::MAX);
     }
 
     fn copy_in(&self, address: u64, bytes: &[u8]) -> Result<()> {
