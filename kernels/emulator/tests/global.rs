@@ -1,5 +1,7 @@
 //! What the emulator finds in global memory, and what it lets pass.
 
+#![cfg(emulated)]
+
 mod support;
 
 use stepsynth_emulator::Emulator;

@@ -1,5 +1,7 @@
 //! How fast the emulator is: `cargo test -p stepsynth-emulator --test speed -- --ignored --nocapture`.
 
+#![cfg(emulated)]
+
 mod support;
 
 use std::time::Instant;
