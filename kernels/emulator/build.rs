@@ -1,4 +1,7 @@
-//! Compiles the kernels' sources as C++17 for the host, each file by itself.
+//! Compiles the kernels' sources as C++17 for the host, each file by itself. Where there is no such compiler, says so and
+//! leaves them out: `Emulator::available()` is false then.
+//!
+//! `STEPSYNTH_EMULATOR_SANITIZE=address` compiles them with AddressSanitizer, for `cargo test -p stepsynth-emulator`.
 
 use std::path::{Path, PathBuf};
 
@@ -16,20 +19,51 @@ fn compiler() -> cc::Build {
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(2).debug(false);
     build.define("STEPSYNTH_EMULATOR", None).include("../cu").include("include");
-    build.flag("-xc++").flag("-Wno-unused-function");
+    build.flag("-xc++").flag("-Wno-unused-function").flag_if_supported("-ftls-model=initial-exec");
     build
 }
 
+/// Whether a file that needs C++17 and its library compiles.
+fn there_is_a_compiler() -> bool {
+    let folder = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let probe = folder.join("probe.cpp");
+    let text = "#include <map>\n#include <mutex>\ntemplate <class T> int f(T) { if constexpr (sizeof(T) > 1) return 1; return 0; }\n\
+                static_assert(__cplusplus >= 201703L);\nint probe() { return f(std::map<int, int>{}.try_emplace(1, 2).second); }\n";
+    std::fs::write(&probe, text).expect("OUT_DIR can be written");
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").cargo_output(false).cargo_warnings(false).warnings(false);
+    build.file(&probe).try_compile("stepsynth_probe").is_ok()
+}
+
+/// The sanitizer to compile and link with.
+fn sanitizer() -> Option<String> {
+    println!("cargo:rerun-if-env-changed=STEPSYNTH_EMULATOR_SANITIZE");
+    std::env::var("STEPSYNTH_EMULATOR_SANITIZE").ok().filter(|name| !name.is_empty())
+}
+
 fn main() {
+    println!("cargo:rustc-check-cfg=cfg(emulated)");
     println!("cargo:rerun-if-changed=include");
-    compiler()
-        // Registrations of kernels are reached by nothing; the linker must keep them.
-        .link_lib_modifier("+whole-archive")
-        .files(files("../cu", "cu"))
-        .files(files("src", "cpp"))
-        .compile("stepsynth_emulated_kernels");
+    println!("cargo:rerun-if-env-changed=CXX");
+    if !there_is_a_compiler() {
+        // This file never exists, so the next build looks again.
+        println!("cargo:rerun-if-changed=no-compiler");
+        println!("cargo:warning=there is no C++17 compiler: the CUDA kernels are not emulated, and their tests are skipped");
+        return;
+    }
+    println!("cargo:rustc-cfg=emulated");
+    let mut build = compiler();
+    if let Some(name) = sanitizer() {
+        let flag = format!("-fsanitize={name}");
+        build.flag(&flag).flag("-fno-omit-frame-pointer");
+        println!("cargo:rustc-link-arg-tests={flag}");
+    }
+    let mut kernels = build.clone();
+    // Registrations of kernels are reached by nothing; the linker must keep them.
+    kernels.link_lib_modifier("+whole-archive").files(files("../cu", "cu")).files(files("src", "cpp"));
+    kernels.compile("stepsynth_emulated_kernels");
     // Kernels for the emulator's own tests: right ones and faulty ones. They are linked into this package's tests alone.
-    let objects = compiler().files(files("tests/cu", "cu")).compile_intermediates();
+    let objects = build.files(files("tests/cu", "cu")).compile_intermediates();
     for object in objects {
         println!("cargo:rustc-link-arg-tests={}", Path::new(&object).display());
     }

@@ -1,7 +1,11 @@
 //! A [`Device`] on the host: kernels of `kernels/cu` run with a block's threads as fibres, and every access is checked.
 
-#![expect(unsafe_code, reason = "the C++ side is called in machine.rs and nowhere else")]
+#![allow(unsafe_code, reason = "the C++ side is called in machine.rs and nowhere else")]
 
+#[cfg(not(emulated))]
+#[path = "absent.rs"]
+mod machine;
+#[cfg(emulated)]
 mod machine;
 
 use machine::Machine;
@@ -39,6 +43,15 @@ impl Emulator {
         Self { properties, machine: Machine::new(shared_bytes) }
     }
 
+    /// Whether the kernels were compiled, for which the build needs a C++17 compiler. If not, says so on standard error and
+    /// nothing can be allocated: a test that needs the emulator asks first and returns.
+    pub fn available() -> bool {
+        if cfg!(not(emulated)) {
+            eprintln!("skipped: the build found no C++17 compiler for the emulated kernels");
+        }
+        cfg!(emulated)
+    }
+
     /// Takes blocks, warps and lanes in another order than by their index: backwards for seed 0, else shuffled anew at every
     /// turn. Results must not depend on it.
     #[must_use]
@@ -67,6 +80,7 @@ impl Device for Emulator {
 
     fn allocate(&self, bytes: usize) -> Result<u64> {
         match self.machine.allocate(bytes) {
+            0 if cfg!(not(emulated)) => Err(fault("was built without a C++17 compiler".into())),
             0 => Err(fault(format!("no memory for {bytes} bytes"))),
             address => Ok(address),
         }
@@ -81,7 +95,7 @@ impl Device for Emulator {
     }
 
     fn retire(&self, address: u64) {
-        self.machine.forget(address, 0);
+        self.machine.forget(address, usize::MAX);
     }
 
     fn copy_in(&self, address: u64, bytes: &[u8]) -> Result<()> {

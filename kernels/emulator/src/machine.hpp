@@ -82,8 +82,12 @@ bool run_blocks();
 /// Waits for the other lanes, which pass their own `passed`; returns when the operation is complete for all.
 void take_part(const WarpOperation& operation, void* passed);
 
-/// The block's shared memory as a buffer.
-Buffer& shared_buffer(const void* address);
+/// A cp.async to this address begins: until it has finished, nobody may read or write there.
+Copy start_copy(Buffer* known, void* to);
+void finish_copy(const Copy& copy);
+
+/// The block that an access with this stamp was of, for messages.
+std::string block_of_stamp(u32 stamp);
 
 const std::vector<Kernel>& kernels();
 

@@ -83,13 +83,11 @@ void load_rows(Buffer* buffer, Rows mine) {
 void copy_async(Buffer* to_buffer, void* to, Buffer* from_buffer, const void* from) {
     if (reinterpret_cast<std::uintptr_t>(to) % 16 != 0) fail("cp.async's destination is not aligned to 16 bytes");
     if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0) fail("cp.async's source is not aligned to 16 bytes");
-    Buffer& buffer = to_buffer != nullptr ? *to_buffer : shared_buffer(to);
-    Copy copy{&buffer, offset_inside("cp.async: a write", buffer, to, 16), {}};
+    Copy copy = start_copy(to_buffer, to);
     if (from != nullptr) {
-        global_read(from_buffer, from, 16);
-        std::memcpy(copy.bytes, from, 16);
+        global_read(from_buffer, from, sizeof copy.bytes);
+        std::memcpy(copy.bytes, from, sizeof copy.bytes);
     }
-    note_start(buffer, copy.offset, 16);
     my_groups().back().push_back(copy);
 }
 
@@ -99,10 +97,7 @@ void wait_copies(int pending) {
     auto& groups = my_groups();
     // The open group is not waited for.
     while (groups.size() > std::size_t(pending) + 1) {
-        for (const Copy& copy : groups.front()) {
-            note_arrival(*copy.buffer, copy.offset, 16);
-            std::memcpy(copy.buffer->data() + copy.offset, copy.bytes, 16);
-        }
+        for (const Copy& copy : groups.front()) finish_copy(copy);
         groups.erase(groups.begin());
     }
 }

@@ -73,15 +73,4 @@ struct Buffer {
     std::string description() const;
 };
 
-/// Checks of bytes that lie inside the buffer; a failed one does not return.
-void note_read(Buffer& buffer, std::size_t offset, std::size_t count);
-void note_write(Buffer& buffer, std::size_t offset, std::size_t count);
-void note_atomic(Buffer& buffer, std::size_t offset, std::size_t count);
-/// A cp.async to these bytes starts or ends.
-void note_start(Buffer& buffer, std::size_t offset, std::size_t count);
-void note_arrival(Buffer& buffer, std::size_t offset, std::size_t count);
-
-/// Offset of an access, after the check that all of it lies inside.
-std::size_t offset_inside(const char* what, const Buffer& buffer, const void* address, std::size_t count);
-
 }  // namespace emulator

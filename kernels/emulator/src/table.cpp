@@ -90,6 +90,13 @@ std::string run(Machine& machine, const Kernel& kernel, const unsigned* grid, un
 
 }  // namespace
 
+Buffer* Machine::find(std::uintptr_t address) {
+    auto after = buffers.upper_bound(address);
+    if (after == buffers.begin()) return nullptr;
+    Buffer& buffer = std::prev(after)->second;
+    return address - buffer.start < buffer.room ? &buffer : nullptr;
+}
+
 void add_kernel(Kernel kernel) { table().push_back(std::move(kernel)); }
 const std::vector<Kernel>& kernels() { return table(); }
 

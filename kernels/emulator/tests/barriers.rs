@@ -1,5 +1,7 @@
 //! Threads that wait for each other in vain, and the orders in which threads run.
 
+#![cfg(emulated)]
+
 mod support;
 
 use stepsynth_core::Result;

@@ -3,6 +3,8 @@
 //! In bf16 all operands are bf16 numbers to begin with. So the truth knows no rounding of operands, what is kept in f32 (the
 //! gradients of weights, logits) has to be as good as in f32, and the plain run differs from f32 in what it stores alone.
 
+#![cfg(emulated)]
+
 use std::cell::Cell;
 
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! Fragment layouts of the matrix instructions against a plain product, and when cp.async's bytes arrive.
 
+#![cfg(emulated)]
+
 mod support;
 
 use stepsynth_core::random::Stream;

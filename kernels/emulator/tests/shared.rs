@@ -1,5 +1,7 @@
 //! What the emulator finds in shared memory, and what it lets pass.
 
+#![cfg(emulated)]
+
 mod support;
 
 use stepsynth_kernels::cuda::Argument::{I32, Input, Output};

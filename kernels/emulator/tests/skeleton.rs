@@ -1,5 +1,7 @@
 //! The way from an operation to its kernel and back.
 
+#![cfg(emulated)]
+
 use stepsynth_core::backend::Backend;
 use stepsynth_emulator::Emulator;
 use stepsynth_kernels::Precision;

@@ -4,6 +4,8 @@
 //! largest value of that output. The plain run of f32 is the reference in f32; that of bf16 is `plain`, with the roundings that
 //! the tier prescribes. NaN fails.
 
+#![cfg(emulated)]
+
 mod device;
 mod plain;
 
