@@ -4,15 +4,16 @@
 // multiples of 16 bytes. Edges: the copy engine gives zeros outside a matrix.
 //
 // Bound by the tensor cores for rows in the thousands. Tiles of 128 x 128; a block stays on its multiprocessor and takes every
-// gridDim.x-th tile. Three warp groups: one thread of the first asks the copy engine (TMA) for slices of 64 of depth, into a ring of
-// five; the other two each compute every second tile of the block (two wgmma of 64 x 128 x 16 for each 16 of depth, sums in 128 registers),
-// so that one multiplies while the other is busy with bias, activation, dropout and stores. The ring keeps their turns: slices
-// come in the order of tiles. Barriers are mbarriers with a parity; registers move from the first group to the others.
+// gridDim.x-th tile. Three warp groups: one thread of the first asks the copy engine (TMA) for slices of 64 of depth, into a
+// ring of five; the other two each compute every second tile of the block (two wgmma of 64 x 128 x 16 for each 16 of depth,
+// sums in 128 registers), so that one multiplies while the other is busy with bias, activation, dropout and stores. The ring
+// keeps their turns: slices come in the order of tiles. Barriers are mbarriers with a parity; registers move from the first
+// group to the others.
 //
 // Either order of an operand in memory goes through the same 64 x 64 boxes; wgmma reads the transposed ones itself.
 //
-// Tried: this version only; not yet run on a device. To try next: clusters of two with multicast of w, tiles of 128 x 256 for large
-// products, stores by the copy engine.
+// Tried: this version only; not yet run on a device. To try next: clusters of two with multicast of w, tiles of 128 x 256 for
+// large products, stores by the copy engine.
 #include "gemm_hopper.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -56,19 +57,20 @@ DEVICE void barrier_wait(u32 barrier, u32 parity) {
         "r"(parity)
         : "memory");
 }
-/// Copies the box at column `x`, row `y`; its bytes count on the barrier.
-DEVICE void copy_box(u32 to, const TensorMap& map, u32 barrier, int x, int y) {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(to),
-                 "l"(&map), "r"(barrier), "r"(x), "r"(y)
-                 : "memory");
+/// Copies a box; its bytes count on the barrier.
+DEVICE void copy_box(u32 to, const TensorMap& map, u32 barrier, Corner from) {
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
+        :
+        : "r"(to), "l"(&map), "r"(barrier), "r"(from.column), "r"(from.row)
+        : "memory");
 }
 
 /// Copies an operand's slice at (first, depth).
 template <bool DEPTH_INNER>
 DEVICE void copy_operand(u32 to, const TensorMap& map, u32 barrier, int first, int depth) {
     UNROLL for (int half = 0; half < 2; half++) {
-        int along = first + half * BOX;
-        copy_box(to + half * BOX_BYTES, map, barrier, DEPTH_INNER ? depth : along, DEPTH_INNER ? along : depth);
+        copy_box(to + half * BOX_BYTES, map, barrier, box_corner<DEPTH_INNER>(first, half, depth));
     }
 }
 
