@@ -236,31 +236,25 @@ struct WeightsEnd {
     }
 };
 
-/// How a slab of `ROWS` by `COLUMNS` sums in shared memory, rows `PITCH` apart, is finished by `THREADS` threads. Row r of the
-/// slab that begins at (row, column) is row `row + r / GROUP * STRIDE + r % GROUP` of the matrix.
-template <int ROWS, int COLUMNS, int PITCH, int GROUP, int STRIDE, int THREADS, class End>
-struct Slab {
-    static constexpr int LANES = COLUMNS / LANE_COLUMNS;
-    static constexpr int ITEMS = ROWS * LANES / THREADS;
-    static_assert(ITEMS * THREADS == ROWS * LANES, "every thread finishes as many");
-    typename End::Operand operands[ITEMS];
-
-    /// Row within the slab, and column, of item i of a thread.
-    static DEVICE int row_of(int thread, int i) { return (i * THREADS + thread) / LANES; }
-    static DEVICE int column_of(int thread, int i) { return (i * THREADS + thread) % LANES * LANE_COLUMNS; }
-    static DEVICE int in_matrix(int row, int r) { return row + r / GROUP * STRIDE + r % GROUP; }
-
-    DEVICE void fetch(int thread, int row, int column, int rows, const End& end) {
-        UNROLL for (int i = 0; i < ITEMS; i++) {
-            int r = in_matrix(row, row_of(thread, i)), c = column + column_of(thread, i);
+/// Finishes a slab of `ROWS` by `COLUMNS` sums in shared memory, rows `PITCH` apart, with `THREADS` threads. Row r of the slab
+/// that begins at (row, column) is row `row + r / GROUP * STRIDE + r % GROUP` of the matrix. The operands of `BATCH` lanes are
+/// fetched together: more hide more of memory's latency and take more registers.
+template <int ROWS, int COLUMNS, int PITCH, int GROUP, int STRIDE, int THREADS, int BATCH, class End>
+DEVICE void finish_slab(Shared<float> slab, int thread, int row, int column, int rows, const End& end) {
+    constexpr int LANES = COLUMNS / LANE_COLUMNS;
+    static_assert(ROWS * LANES % (THREADS * BATCH) == 0, "every thread finishes as many");
+    UNROLL_BY(1) for (int first = thread; first < ROWS * LANES; first += THREADS * BATCH) {
+        typename End::Operand operands[BATCH];
+        UNROLL for (int i = 0; i < BATCH; i++) {
+            int item = first + i * THREADS, in_slab = item / LANES;
+            int r = row + in_slab / GROUP * STRIDE + in_slab % GROUP, c = column + item % LANES * LANE_COLUMNS;
             if (r < rows && c < end.columns) operands[i] = end.fetch(r, c);
         }
-    }
-    DEVICE void finish(Shared<float> slab, int thread, int row, int column, int rows, const End& end) const {
-        UNROLL for (int i = 0; i < ITEMS; i++) {
-            int from = row_of(thread, i) * PITCH + column_of(thread, i);
-            int r = in_matrix(row, row_of(thread, i)), c = column + column_of(thread, i);
+        UNROLL for (int i = 0; i < BATCH; i++) {
+            int item = first + i * THREADS, in_slab = item / LANES;
+            int r = row + in_slab / GROUP * STRIDE + in_slab % GROUP, c = column + item % LANES * LANE_COLUMNS;
             if (r >= rows || c >= end.columns) continue;
+            int from = in_slab * PITCH + item % LANES * LANE_COLUMNS;
             Vec<float, 4> left = load<4>(slab, from), right = load<4>(slab, from + 4);
             Lane sums;
             UNROLL for (int k = 0; k < 4; k++) {
@@ -270,4 +264,4 @@ struct Slab {
             end.finish(r, c, sums, operands[i]);
         }
     }
-};
+}

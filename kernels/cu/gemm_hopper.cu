@@ -199,8 +199,6 @@ DEVICE void finish_tile(const float (&top)[64], const float (&bottom)[64], float
     int lane = int(threadIdx.x) % 32;
     UNROLL_BY(1) for (int quarter = 0; quarter < 4; quarter++) {
         int r = row + quarter / 2 * BOX, c = column + quarter % 2 * SLAB_COLUMNS;
-        Slab<16, SLAB_COLUMNS, SLAB_PITCH, 16, 0, 32, End> slab;
-        slab.fetch(lane, r, c, rows, end);
         switch (quarter) {
             case 0:
                 put<0>(top, memory);
@@ -215,7 +213,7 @@ DEVICE void finish_tile(const float (&top)[64], const float (&bottom)[64], float
                 put<1>(bottom, memory);
         }
         sync_warp();
-        slab.finish(memory, lane, r, c, rows, end);
+        finish_slab<16, SLAB_COLUMNS, SLAB_PITCH, 16, 0, 32, 4>(memory, lane, r, c, rows, end);
         sync_warp();
     }
 }

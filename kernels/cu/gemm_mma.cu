@@ -132,21 +132,19 @@ DEVICE void product(Global<const bf16> a, Global<const bf16> b, const Product& p
 
     // Slabs of 32 rows of each warp. The pitch puts the four rows that half a warp writes at once in different banks.
     constexpr int PITCH = COLUMNS + 8;
-    Shared<float> sums_memory = carve<float>(memory, 0);
+    Shared<float> slab = carve<float>(memory, 0);
     UNROLL for (int part = 0; part < HIGH / 2; part++) {
         int row = first_row + part * 32;
-        Slab<DOWN * 32, COLUMNS, PITCH, 32, WARP_ROWS, THREADS, End> slab;
         UNROLL for (int i = 0; i < 2; i++) {
             UNROLL for (int j = 0; j < WIDE; j++) {
                 int at = (warp_down * 32 + i * 16 + lane / 4) * PITCH + warp_across * WARP_COLUMNS + j * 8 + lane % 4 * 2;
                 const float(&four)[4] = sums[part * 2 + i][j];
-                store<2>(sums_memory, at, Vec<float, 2>{{four[0], four[1]}});
-                store<2>(sums_memory, at + 8 * PITCH, Vec<float, 2>{{four[2], four[3]}});
+                store<2>(slab, at, Vec<float, 2>{{four[0], four[1]}});
+                store<2>(slab, at + 8 * PITCH, Vec<float, 2>{{four[2], four[3]}});
             }
         }
-        slab.fetch(threadIdx.x, row, first_column, p.rows, end);
         sync_block();
-        slab.finish(sums_memory, threadIdx.x, row, first_column, p.rows, end);
+        finish_slab<DOWN * 32, COLUMNS, PITCH, 32, WARP_ROWS, THREADS, 2>(slab, threadIdx.x, row, first_column, p.rows, end);
         sync_block();
     }
 }

@@ -130,7 +130,6 @@ DEVICE void product(Global<const T> a, Global<const T> b, const Product& p, cons
 
     UNROLL for (int half = 0; half < 2; half++) {
         int row = first_row + half * HALF;
-        Slab<HALF, EXTENT, PITCH, HALF, 0, THREADS, End> slab;
         UNROLL for (int i = 0; i < 4; i++) {
             UNROLL for (int side = 0; side < 2; side++) {
                 Vec<float, 4> piece;
@@ -138,9 +137,8 @@ DEVICE void product(Global<const T> a, Global<const T> b, const Product& p, cons
                 store<4>(memory, (down + i) * PITCH + side * HALF + across, piece);
             }
         }
-        slab.fetch(threadIdx.x, row, first_column, p.rows, end);
         sync_block();
-        slab.finish(memory, threadIdx.x, row, first_column, p.rows, end);
+        finish_slab<HALF, EXTENT, PITCH, HALF, 0, THREADS, 2>(memory, threadIdx.x, row, first_column, p.rows, end);
         sync_block();
     }
 }
