@@ -6,7 +6,13 @@
 #include "common.cuh"
 
 /// What `kind` is in the calls below; the host passes the number.
-enum ActivationKind { ACTIVATION_NONE = 0, ACTIVATION_GELU_ERF = 1, ACTIVATION_GELU_TANH = 2, ACTIVATION_RELU = 3, ACTIVATION_TANH = 4 };
+enum ActivationKind {
+    ACTIVATION_NONE = 0,
+    ACTIVATION_GELU_ERF = 1,
+    ACTIVATION_GELU_TANH = 2,
+    ACTIVATION_RELU = 3,
+    ACTIVATION_TANH = 4,
+};
 
 #ifdef STEPSYNTH_EMULATOR
 DEVICE float exponential(float x) { return expf(x); }

@@ -9,9 +9,12 @@
 #ifndef UNROLL
 #ifdef STEPSYNTH_EMULATOR
 #define UNROLL
+#define UNROLL_BY(count)
 #define BOUNDS(threads, blocks)
 #else
 #define UNROLL _Pragma("unroll")
+#define UNROLL_BY(count) STEPSYNTH_PRAGMA(unroll count)
+#define STEPSYNTH_PRAGMA(text) _Pragma(#text)
 #define BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #endif
 #endif
@@ -40,43 +43,103 @@ DEVICE int tiles_of(int extent, int tile) { return (extent + tile - 1) / tile; }
 // ---- eight neighbouring elements ----------------------------------------------------------------------------------------
 
 typedef Vec<float, LANE_COLUMNS> Lane;
+/// The same as they lie in memory.
+template <class T>
+using Raw = Vec<T, LANE_COLUMNS>;
 
 /// Elements `index` to `index + count` of a matrix; zeros up to eight. `aligned`: index is a multiple of eight.
 template <class T>
-DEVICE Lane load_lane(Global<const T> from, i64 index, int count, bool aligned) {
-    Lane result;
-    if (aligned && count == LANE_COLUMNS) {
-        constexpr int width = 16 / sizeof(T);
-        UNROLL for (int part = 0; part < LANE_COLUMNS; part += width) {
-            Vec<T, width> values = load<width>(from, index + part);
-            UNROLL for (int i = 0; i < width; i++) result.v[part + i] = to_float(values.v[i]);
-        }
-    } else {
-        UNROLL for (int i = 0; i < LANE_COLUMNS; i++) {
-            result.v[i] = 0.0f;
-            if (i < count) {
-                T value = from[index + i];
-                result.v[i] = to_float(value);
-            }
-        }
+DEVICE Raw<T> load_raw(Global<const T> from, i64 index, int count, bool aligned) {
+    if (aligned && count >= LANE_COLUMNS) return load<LANE_COLUMNS>(from, index);
+    Raw<T> result;
+    UNROLL for (int i = 0; i < LANE_COLUMNS; i++) {
+        result.v[i] = from_float<T>(0.0f);
+        if (i < count) result.v[i] = from[index + i];
     }
     return result;
 }
 
+template <class T>
+DEVICE Lane to_lane(const Raw<T>& raw) {
+    Lane result;
+    UNROLL for (int i = 0; i < LANE_COLUMNS; i++) result.v[i] = to_float(raw.v[i]);
+    return result;
+}
+
+template <class T>
+DEVICE Lane load_lane(Global<const T> from, i64 index, int count, bool aligned) {
+    return to_lane<T>(load_raw<T>(from, index, count, aligned));
+}
+
+template <class T>
+struct ToRaw {
+    static DEVICE Raw<T> of(const Lane& values) { return values; }
+};
+template <>
+struct ToRaw<bf16> {
+    static DEVICE Raw<bf16> of(const Lane& values) {
+        Raw<bf16> result;
+        UNROLL for (int i = 0; i < LANE_COLUMNS; i += 2) {
+#if !defined(STEPSYNTH_EMULATOR) && __CUDA_ARCH__ >= 800
+            u32 pair;
+            asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(values.v[i + 1]), "f"(values.v[i]));
+            result.v[i].bits = u16(pair);
+            result.v[i + 1].bits = u16(pair >> 16);
+#else
+            result.v[i] = to_bf16(values.v[i]);
+            result.v[i + 1] = to_bf16(values.v[i + 1]);
+#endif
+        }
+        return result;
+    }
+};
+
 /// The counterpart of load_lane.
 template <class T>
 DEVICE void store_lane(Global<T> to, i64 index, int count, bool aligned, const Lane& values) {
-    if (aligned && count == LANE_COLUMNS) {
-        constexpr int width = 16 / sizeof(T);
-        UNROLL for (int part = 0; part < LANE_COLUMNS; part += width) {
-            Vec<T, width> piece;
-            UNROLL for (int i = 0; i < width; i++) piece.v[i] = from_float<T>(values.v[part + i]);
-            store<width>(to, index + part, piece);
-        }
+    Raw<T> raw = ToRaw<T>::of(values);
+    if (aligned && count >= LANE_COLUMNS) {
+        store<LANE_COLUMNS>(to, index, raw);
     } else {
         UNROLL for (int i = 0; i < LANE_COLUMNS; i++) {
-            if (i < count) to[index + i] = from_float<T>(values.v[i]);
+            if (i < count) to[index + i] = raw.v[i];
         }
+    }
+}
+
+/// `values = f(values)`. The kind is asked for once, so that the eight computations overlap.
+template <int KIND>
+DEVICE void activate_as(Lane& values) {
+    UNROLL for (int i = 0; i < LANE_COLUMNS; i++) values.v[i] = activation(KIND, values.v[i]);
+}
+DEVICE void activate(Lane& values, int kind) {
+    switch (kind) {
+        case ACTIVATION_GELU_ERF:
+            return activate_as<ACTIVATION_GELU_ERF>(values);
+        case ACTIVATION_GELU_TANH:
+            return activate_as<ACTIVATION_GELU_TANH>(values);
+        case ACTIVATION_RELU:
+            return activate_as<ACTIVATION_RELU>(values);
+        default:
+            return activate_as<ACTIVATION_TANH>(values);
+    }
+}
+
+/// `values = values f'(inner)`.
+template <int KIND>
+DEVICE void times_slope_as(Lane& values, const Lane& inner) {
+    UNROLL for (int i = 0; i < LANE_COLUMNS; i++) values.v[i] *= activation_slope(KIND, inner.v[i]);
+}
+DEVICE void times_slope(Lane& values, const Lane& inner, int kind) {
+    switch (kind) {
+        case ACTIVATION_GELU_ERF:
+            return times_slope_as<ACTIVATION_GELU_ERF>(values, inner);
+        case ACTIVATION_GELU_TANH:
+            return times_slope_as<ACTIVATION_GELU_TANH>(values, inner);
+        case ACTIVATION_RELU:
+            return times_slope_as<ACTIVATION_RELU>(values, inner);
+        default:
+            return times_slope_as<ACTIVATION_TANH>(values, inner);
     }
 }
 
@@ -89,15 +152,22 @@ DEVICE void drop_lane(Lane& values, const DropoutMask& mask, u64 index) {
             UNROLL for (int i = 0; i < 4; i++) values.v[part + i] *= words.v[i] >= mask.threshold ? mask.scale : 0.0f;
         }
     } else {
-        for (int i = 0; i < LANE_COLUMNS; i++) values.v[i] *= dropout_factor(mask, index + i);
+        UNROLL for (int i = 0; i < LANE_COLUMNS; i++) values.v[i] *= dropout_factor(mask, index + i);
     }
 }
 
+DEVICE void add_lane(Lane& values, const Lane& more) {
+    UNROLL for (int i = 0; i < LANE_COLUMNS; i++) values.v[i] += more.v[i];
+}
+
 // ---- epilogues: what becomes of eight sums -------------------------------------------------------------------------------
+//
+// `fetch` reads the other operand, long before `finish` needs it. Both take a place within the matrix.
 
 /// `y = drop(f(sums + bias)) + residual`, and `inner = sums + bias`; `inner` and `residual` may be null.
 template <class T>
 struct ForwardEnd {
+    typedef Raw<T> Operand;
     Global<T> y;
     Global<T> inner;
     Global<const float> bias;
@@ -105,22 +175,22 @@ struct ForwardEnd {
     int columns, kind;
     DropoutMask mask;
 
-    DEVICE void finish(int row, int column, const Lane& product) const {
-        Lane sums = product;
-        int count = columns - column < LANE_COLUMNS ? columns - column : LANE_COLUMNS;
+    DEVICE Operand fetch(int row, int column) const {
+        if (!residual) return Operand{};
+        return load_raw<T>(residual, i64(row) * columns + column, columns - column, columns % LANE_COLUMNS == 0);
+    }
+    DEVICE void finish(int row, int column, const Lane& product, const Operand& operand) const {
+        int count = columns - column;
         bool aligned = columns % LANE_COLUMNS == 0;
         i64 index = i64(row) * columns + column;
-        Lane added = load_lane<float>(bias, column, count, true);
-        UNROLL for (int i = 0; i < LANE_COLUMNS; i++) sums.v[i] += added.v[i];
+        Lane sums = product;
+        add_lane(sums, load_lane<float>(bias, column, count, true));
         if (kind != ACTIVATION_NONE) {
             if (inner) store_lane<T>(inner, index, count, aligned, sums);
-            UNROLL for (int i = 0; i < LANE_COLUMNS; i++) sums.v[i] = activation(kind, sums.v[i]);
+            activate(sums, kind);
         }
         drop_lane(sums, mask, u64(index));
-        if (residual) {
-            Lane other = load_lane<T>(residual, index, count, aligned);
-            UNROLL for (int i = 0; i < LANE_COLUMNS; i++) sums.v[i] += other.v[i];
-        }
+        if (residual) add_lane(sums, to_lane<T>(operand));
         store_lane<T>(y, index, count, aligned, sums);
     }
 };
@@ -128,56 +198,70 @@ struct ForwardEnd {
 /// `d_x = sums + other`, or with an activation `d_x = sums f'(other)`; `other` may be null.
 template <class T>
 struct InputEnd {
+    typedef Raw<T> Operand;
     Global<T> d_x;
     Global<const T> other;
     int columns, kind;
 
-    DEVICE void finish(int row, int column, const Lane& product) const {
+    DEVICE Operand fetch(int row, int column) const {
+        if (!other) return Operand{};
+        return load_raw<T>(other, i64(row) * columns + column, columns - column, columns % LANE_COLUMNS == 0);
+    }
+    DEVICE void finish(int row, int column, const Lane& product, const Operand& operand) const {
         Lane sums = product;
-        int count = columns - column < LANE_COLUMNS ? columns - column : LANE_COLUMNS;
-        bool aligned = columns % LANE_COLUMNS == 0;
-        i64 index = i64(row) * columns + column;
-        if (other) {
-            Lane operand = load_lane<T>(other, index, count, aligned);
-            if (kind == ACTIVATION_NONE) {
-                UNROLL for (int i = 0; i < LANE_COLUMNS; i++) sums.v[i] += operand.v[i];
-            } else {
-                UNROLL for (int i = 0; i < LANE_COLUMNS; i++) sums.v[i] *= activation_slope(kind, operand.v[i]);
-            }
+        if (kind != ACTIVATION_NONE) {
+            times_slope(sums, to_lane<T>(operand), kind);
+        } else if (other) {
+            add_lane(sums, to_lane<T>(operand));
         }
-        store_lane<T>(d_x, index, count, aligned, sums);
+        store_lane<T>(d_x, i64(row) * columns + column, columns - column, columns % LANE_COLUMNS == 0, sums);
     }
 };
 
 /// `d_w += sums`, or `d_w = sums` where d_w is one of the partial sums of a split product.
 struct WeightsEnd {
+    typedef Raw<float> Operand;
     Global<float> d_w;
     int columns;
     bool add;
 
-    DEVICE void finish(int row, int column, const Lane& product) const {
+    DEVICE Operand fetch(int row, int column) const {
+        if (!add) return Operand{};
+        return load_raw<float>(d_w, i64(row) * columns + column, columns - column, columns % LANE_COLUMNS == 0);
+    }
+    DEVICE void finish(int row, int column, const Lane& product, const Operand& operand) const {
         Lane sums = product;
-        int count = columns - column < LANE_COLUMNS ? columns - column : LANE_COLUMNS;
-        bool aligned = columns % LANE_COLUMNS == 0;
-        i64 index = i64(row) * columns + column;
-        if (add) {
-            Lane old = load_lane<float>(d_w, index, count, aligned);
-            UNROLL for (int i = 0; i < LANE_COLUMNS; i++) sums.v[i] += old.v[i];
-        }
-        store_lane<float>(d_w, index, count, aligned, sums);
+        if (add) add_lane(sums, operand);
+        store_lane<float>(d_w, i64(row) * columns + column, columns - column, columns % LANE_COLUMNS == 0, sums);
     }
 };
 
-/// Finishes a slab of `ROWS` by `COLUMNS` sums that lie in shared memory, rows `PITCH` apart, with `THREADS` threads. Row r of the slab is row
-/// `first_row + r / GROUP * STRIDE + r % GROUP` of the matrix of `rows` by `end.columns`.
-template <int ROWS, int COLUMNS, int PITCH, int GROUP, int STRIDE, int THREADS, class End>
-DEVICE void finish_slab(Shared<float> slab, int thread, int first_row, int first_column, int rows, const End& end) {
-    constexpr int lanes = COLUMNS / LANE_COLUMNS;
-    for (int item = thread; item < ROWS * lanes; item += THREADS) {
-        int r = item / lanes, c = item % lanes * LANE_COLUMNS;
-        int row = first_row + r / GROUP * STRIDE + r % GROUP, column = first_column + c;
-        if (row >= rows || column >= end.columns) continue;
-        Vec<float, 4> left = load<4>(slab, r * PITCH + c), right = load<4>(slab, r * PITCH + c + 4);
-        end.finish(row, column, Lane{{left.v[0], left.v[1], left.v[2], left.v[3], right.v[0], right.v[1], right.v[2], right.v[3]}});
+/// Finishes a slab of `ROWS` by `COLUMNS` sums in shared memory, rows `PITCH` apart, with `THREADS` threads. Row r of the slab
+/// that begins at (row, column) is row `row + r / GROUP * STRIDE + r % GROUP` of the matrix. The operands of `BATCH` lanes are
+/// fetched together: more hide more of memory's latency and take more registers.
+template <int ROWS, int COLUMNS, int PITCH, int GROUP, int STRIDE, int THREADS, int BATCH, class End>
+DEVICE void finish_slab(Shared<float> slab, int thread, int row, int column, int rows, const End& end) {
+    constexpr int LANES = COLUMNS / LANE_COLUMNS;
+    static_assert(ROWS * LANES % (THREADS * BATCH) == 0, "every thread finishes as many");
+    UNROLL_BY(1) for (int first = thread; first < ROWS * LANES; first += THREADS * BATCH) {
+        typename End::Operand operands[BATCH];
+        UNROLL for (int i = 0; i < BATCH; i++) {
+            int item = first + i * THREADS, in_slab = item / LANES;
+            int r = row + in_slab / GROUP * STRIDE + in_slab % GROUP, c = column + item % LANES * LANE_COLUMNS;
+            if (r < rows && c < end.columns) operands[i] = end.fetch(r, c);
+        }
+        UNROLL for (int i = 0; i < BATCH; i++) {
+            int item = first + i * THREADS, in_slab = item / LANES;
+            int r = row + in_slab / GROUP * STRIDE + in_slab % GROUP, c = column + item % LANES * LANE_COLUMNS;
+            if (r >= rows || c >= end.columns) continue;
+            int from = in_slab * PITCH + item % LANES * LANE_COLUMNS;
+            Vec<float, 4> left = load<4>(slab, from), right = load<4>(slab, from + 4);
+            Lane sums;
+            UNROLL for (int k = 0; k < 4; k++) {
+                sums.v[k] = left.v[k];
+                sums.v[k + 4] = right.v[k];
+            }
+            end.finish(r, c, sums, operands[i]);
+        }
     }
 }

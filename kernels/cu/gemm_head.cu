@@ -45,13 +45,14 @@ DEVICE void head_input(Global<const float> d_y, Global<const float> w, int rows,
     for (i64 item = i64(blockIdx.x) * blockDim.x + threadIdx.x; item < i64(rows) * lanes; item += stride) {
         int row = int(item / lanes), column = int(item % lanes) * LANE_COLUMNS;
         int count = inputs - column < LANE_COLUMNS ? inputs - column : LANE_COLUMNS;
+        typename InputEnd<T>::Operand operand = end.fetch(row, column);
         Lane sums{};
         for (int o = 0; o < outputs; o++) {
             float gradient = d_y[i64(row) * outputs + o];
             Lane weights = load_lane<float>(w, i64(o) * inputs + column, count, aligned);
             UNROLL for (int i = 0; i < LANE_COLUMNS; i++) sums.v[i] += gradient * weights.v[i];
         }
-        end.finish(row, column, sums);
+        end.finish(row, column, sums, operand);
     }
 }
 

@@ -4,15 +4,16 @@
 // multiples of 16 bytes. Edges: the copy engine gives zeros outside a matrix.
 //
 // Bound by the tensor cores for rows in the thousands. Tiles of 128 x 128; a block stays on its multiprocessor and takes every
-// gridDim.x-th tile. Three warp groups: one thread of the first asks the copy engine (TMA) for slices of 64 of depth, into a ring of
-// five; the other two each compute every second tile of the block (two wgmma of 64 x 128 x 16 for each 16 of depth, sums in 128 registers),
-// so that one multiplies while the other is busy with bias, activation, dropout and stores. The ring keeps their turns: slices
-// come in the order of tiles. Barriers are mbarriers with a parity; registers move from the first group to the others.
+// gridDim.x-th tile. Three warp groups: one thread of the first asks the copy engine (TMA) for slices of 64 of depth, into a
+// ring of five; the other two each compute every second tile of the block (two wgmma of 64 x 128 x 16 for each 16 of depth,
+// sums in 128 registers), so that one multiplies while the other is busy with bias, activation, dropout and stores. The ring
+// keeps their turns: slices come in the order of tiles. Barriers are mbarriers with a parity; registers move from the first
+// group to the others.
 //
 // Either order of an operand in memory goes through the same 64 x 64 boxes; wgmma reads the transposed ones itself.
 //
-// Tried: this version only; not yet run on a device. To try next: clusters of two with multicast of w, tiles of 128 x 256 for large
-// products, stores by the copy engine.
+// Tried: this version only; not yet run on a device. To try next: clusters of two with multicast of w, tiles of 128 x 256 for
+// large products, stores by the copy engine.
 #include "gemm_hopper.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -56,19 +57,20 @@ DEVICE void barrier_wait(u32 barrier, u32 parity) {
         "r"(parity)
         : "memory");
 }
-/// Copies the box at column `x`, row `y`; its bytes count on the barrier.
-DEVICE void copy_box(u32 to, const TensorMap& map, u32 barrier, int x, int y) {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(to),
-                 "l"(&map), "r"(barrier), "r"(x), "r"(y)
-                 : "memory");
+/// Copies a box; its bytes count on the barrier.
+DEVICE void copy_box(u32 to, const TensorMap& map, u32 barrier, Corner from) {
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
+        :
+        : "r"(to), "l"(&map), "r"(barrier), "r"(from.column), "r"(from.row)
+        : "memory");
 }
 
 /// Copies an operand's slice at (first, depth).
 template <bool DEPTH_INNER>
 DEVICE void copy_operand(u32 to, const TensorMap& map, u32 barrier, int first, int depth) {
     UNROLL for (int half = 0; half < 2; half++) {
-        int along = first + half * BOX;
-        copy_box(to + half * BOX_BYTES, map, barrier, DEPTH_INNER ? depth : along, DEPTH_INNER ? along : depth);
+        copy_box(to + half * BOX_BYTES, map, barrier, box_corner<DEPTH_INNER>(first, half, depth));
     }
 }
 
@@ -178,19 +180,40 @@ DEVICE void multiply(float (&top)[64], float (&bottom)[64], int slices, RingPlac
     if (speaks) barrier_arrive(before);
 }
 
-/// Stores a warp's 16 rows of sums of one half of the tile, through the warp's own slab.
-template <class End>
-DEVICE void finish_half(const float (&sums)[64], float* slab, int first_row, int first_column, int rows, const End& end) {
+/// Writes a warp's 16 rows of a part of its sums to its slab.
+template <int PART>
+DEVICE void put(const float (&sums)[64], float* slab) {
     int lane = int(threadIdx.x) % 32;
-    UNROLL for (int part = 0; part < HOPPER_TILE / SLAB_COLUMNS; part++) {
-        UNROLL for (int j = 0; j < SLAB_COLUMNS / 8; j++) {
-            int from = (part * (SLAB_COLUMNS / 8) + j) * 4, to = lane / 4 * SLAB_PITCH + j * 8 + lane % 4 * 2;
-            store<2>(slab, to, Vec<float, 2>{{sums[from], sums[from + 1]}});
-            store<2>(slab, to + 8 * SLAB_PITCH, Vec<float, 2>{{sums[from + 2], sums[from + 3]}});
+    UNROLL for (int j = 0; j < SLAB_COLUMNS / 8; j++) {
+        int from = (PART * (SLAB_COLUMNS / 8) + j) * 4, to = lane / 4 * SLAB_PITCH + j * 8 + lane % 4 * 2;
+        store<2>(slab, to, Vec<float, 2>{{sums[from], sums[from + 1]}});
+        store<2>(slab, to + 8 * SLAB_PITCH, Vec<float, 2>{{sums[from + 2], sums[from + 3]}});
+    }
+}
+
+/// Finishes a warp's rows of a tile, from `row` and BOX further on, in four quarters. The loop is not laid out flat, for its
+/// code would not stay in the instruction cache.
+template <class End>
+DEVICE void finish_tile(const float (&top)[64], const float (&bottom)[64], float* memory, int row, int column, int rows,
+                        const End& end) {
+    int lane = int(threadIdx.x) % 32;
+    UNROLL_BY(1) for (int quarter = 0; quarter < 4; quarter++) {
+        int r = row + quarter / 2 * BOX, c = column + quarter % 2 * SLAB_COLUMNS;
+        switch (quarter) {
+            case 0:
+                put<0>(top, memory);
+                break;
+            case 1:
+                put<1>(top, memory);
+                break;
+            case 2:
+                put<0>(bottom, memory);
+                break;
+            default:
+                put<1>(bottom, memory);
         }
         sync_warp();
-        int column = first_column + part * SLAB_COLUMNS;
-        finish_slab<16, SLAB_COLUMNS, SLAB_PITCH, 16, 0, 32>(slab, lane, first_row, column, rows, end);
+        finish_slab<16, SLAB_COLUMNS, SLAB_PITCH, 16, 0, 32, 4>(memory, lane, r, c, rows, end);
         sync_warp();
     }
 }
@@ -212,10 +235,10 @@ DEVICE void product(const TensorMap& a, const TensorMap& b, const Product& p, co
 
     int group = int(threadIdx.x) / GROUP_THREADS;
     if (group == 0) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
         if (threadIdx.x == 0) produce<A_DEPTH_INNER, B_DEPTH_INNER>(a, b, p, at);
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
         int warp = int(threadIdx.x) / 32 - 4;
         float* slab = at.slabs + warp * (SLAB_BYTES / 4);
         int down = tiles_of(p.rows, HOPPER_TILE), across = tiles_of(p.columns, HOPPER_TILE);
@@ -230,8 +253,7 @@ DEVICE void product(const TensorMap& a, const TensorMap& b, const Product& p, co
                 hold(bottom);
                 Tile tile = tile_at(index, down, across);
                 int row = tile.row * HOPPER_TILE + warp % 4 * 16, column = tile.column * HOPPER_TILE;
-                finish_half(top, slab, row, column, p.rows, end);
-                finish_half(bottom, slab, row + BOX, column, p.rows, end);
+                finish_tile(top, bottom, slab, row, column, p.rows, end);
             }
             turn ^= 1;
             place.advance(slices);

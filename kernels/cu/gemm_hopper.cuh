@@ -15,6 +15,18 @@ constexpr int BOX = 64;
 constexpr int BOX_BYTES = BOX * BOX * 2;
 constexpr int OPERAND_BYTES = 2 * BOX_BYTES;
 
+/// Where a box begins in the matrix, as the copy engine counts.
+struct Corner {
+    int column, row;
+};
+
+/// The corner of box `half` of an operand's slice at (first, depth).
+template <bool DEPTH_INNER>
+DEVICE Corner box_corner(int first, int half, int depth) {
+    int along = first + half * BOX;
+    return DEPTH_INNER ? Corner{depth, along} : Corner{along, depth};
+}
+
 /// Offset of byte `byte` of row `row` within a box.
 DEVICE int swizzled(int row, int byte) { return row * 128 + ((byte / 16) ^ (row & 7)) * 16 + byte % 16; }
 

@@ -32,7 +32,8 @@ struct Slice {
 
     /// Starts the copy of the slice at `(first, depth)`; zeros beyond `extent` and `depth_end`.
     template <int THREADS>
-    static DEVICE void copy(Shared<bf16> to, Global<const bf16> from, int first, int extent, int depth, int depth_end, int stride) {
+    static DEVICE void copy(Shared<bf16> to, Global<const bf16> from, int first, int extent, int depth, int depth_end,
+                            int stride) {
         UNROLL for (int i = 0; i < SIZE / 8 / THREADS; i++) {
             int number = i * THREADS + int(threadIdx.x);
             int along = DEPTH_INNER ? number / (SLICE / 8) : number % (EXTENT / 8) * 8;
@@ -133,6 +134,7 @@ DEVICE void product(Global<const bf16> a, Global<const bf16> b, const Product& p
     constexpr int PITCH = COLUMNS + 8;
     Shared<float> slab = carve<float>(memory, 0);
     UNROLL for (int part = 0; part < HIGH / 2; part++) {
+        int row = first_row + part * 32;
         UNROLL for (int i = 0; i < 2; i++) {
             UNROLL for (int j = 0; j < WIDE; j++) {
                 int at = (warp_down * 32 + i * 16 + lane / 4) * PITCH + warp_across * WARP_COLUMNS + j * 8 + lane % 4 * 2;
@@ -142,7 +144,7 @@ DEVICE void product(Global<const bf16> a, Global<const bf16> b, const Product& p
             }
         }
         sync_block();
-        finish_slab<DOWN * 32, COLUMNS, PITCH, 32, WARP_ROWS, THREADS>(slab, threadIdx.x, first_row + part * 32, first_column, p.rows, end);
+        finish_slab<DOWN * 32, COLUMNS, PITCH, 32, WARP_ROWS, THREADS, 2>(slab, threadIdx.x, row, first_column, p.rows, end);
         sync_block();
     }
 }

@@ -129,6 +129,7 @@ DEVICE void product(Global<const T> a, Global<const T> b, const Product& p, cons
     }
 
     UNROLL for (int half = 0; half < 2; half++) {
+        int row = first_row + half * HALF;
         UNROLL for (int i = 0; i < 4; i++) {
             UNROLL for (int side = 0; side < 2; side++) {
                 Vec<float, 4> piece;
@@ -137,7 +138,7 @@ DEVICE void product(Global<const T> a, Global<const T> b, const Product& p, cons
             }
         }
         sync_block();
-        finish_slab<HALF, EXTENT, PITCH, HALF, 0, THREADS>(memory, threadIdx.x, first_row + half * HALF, first_column, p.rows, end);
+        finish_slab<HALF, EXTENT, PITCH, HALF, 0, THREADS, 2>(memory, threadIdx.x, row, first_column, p.rows, end);
         sync_block();
     }
 }

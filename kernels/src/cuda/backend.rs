@@ -100,7 +100,7 @@ impl<D: Device> Backend for Cuda<D> {
     }
 
     fn empty(&self, rows: usize, columns: usize) -> Result<Tensor> {
-        Ok(Tensor { rows, columns, storage: None })
+        Ok(Tensor::unwritten(rows, columns))
     }
 
     fn zeros(&self, rows: usize, columns: usize) -> Result<Tensor> {

@@ -170,7 +170,7 @@ fn weight_gradient<D: Device>(cuda: &Cuda<D>, op: &'static str, d_w: &mut Tensor
     let (rows, outputs, inputs) = (x.rows, d_y.columns, x.columns);
     let plan = plan(cuda, Form::Weights, (outputs, inputs), rows);
     let call = plan.call(cuda, op);
-    let mut parts = cuda.scratch(plan.splits, outputs * inputs);
+    let mut parts = Tensor::unwritten(plan.splits, outputs * inputs);
     let call = if plan.splits == 1 { call.update(d_w) } else { call.output(&mut parts, Format::F32) };
     plan.operands(call, d_y, x).int(rows).int(outputs).int(inputs).int(plan.length).run()?;
     if plan.splits == 1 { Ok(()) } else { add_parts(cuda, op, d_w, &parts) }
@@ -185,7 +185,7 @@ fn bias_gradient<D: Device>(cuda: &Cuda<D>, op: &'static str, d_b: &mut Tensor, 
     };
     let groups = outputs.div_ceil(256);
     let (chunks, length) = cuda.chunks(rows, groups);
-    let mut parts = cuda.scratch(chunks, outputs);
+    let mut parts = Tensor::unwritten(chunks, outputs);
     Call::new(cuda, op, SUMS, kernel)
         .grid(groups, chunks, 1)
         .output(&mut parts, Format::F32)
@@ -220,7 +220,7 @@ fn operand<'a, D: Device>(cuda: &Cuda<D>, op: &'static str, tensor: &'a Tensor) 
             Format::Bf16 => Err(cuda.fault(format!("{op}: an operand in bf16 in a backend of f32"))),
         }),
         Format::Bf16 => tensor.rounded(|tensor| {
-            let mut copy = cuda.scratch(tensor.rows, tensor.columns);
+            let mut copy = Tensor::unwritten(tensor.rows, tensor.columns);
             let count = tensor.count();
             Call::new(cuda, op, SUMS, "round_to_bf16")
                 .grid(cuda.blocks(count.div_ceil(8), 256), 1, 1)
@@ -234,11 +234,6 @@ fn operand<'a, D: Device>(cuda: &Cuda<D>, op: &'static str, tensor: &'a Tensor) 
 }
 
 impl<D: Device> Cuda<D> {
-    /// A matrix without memory yet.
-    pub(super) fn scratch(&self, rows: usize, columns: usize) -> Tensor {
-        Tensor { rows, columns, storage: None }
-    }
-
     /// Number of chunks of rows and rows of each, for a sum over rows of which `groups` blocks share a chunk: enough blocks to
     /// fill the device, and at least 64 rows each.
     pub(super) fn chunks(&self, rows: usize, groups: usize) -> (usize, usize) {

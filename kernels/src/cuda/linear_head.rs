@@ -81,7 +81,7 @@ pub(super) fn weight_gradient<D: Device>(
     let (rows, outputs, inputs) = (x.rows, d_y.columns, x.columns);
     let (groups, passes) = (inputs.div_ceil(256), outputs.div_ceil(GROUP));
     let (chunks, length) = cuda.chunks(rows, groups * passes);
-    let mut parts = cuda.scratch(chunks, outputs * inputs);
+    let mut parts = Tensor::unwritten(chunks, outputs * inputs);
     Call::new(cuda, op, SOURCE, kernel(x.format(), "head_weights_f32", "head_weights_bf16"))
         .grid(groups, chunks, passes)
         .output(&mut parts, Format::F32)

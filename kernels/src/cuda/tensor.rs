@@ -58,6 +58,11 @@ impl Tensor {
         (self.rows, self.columns)
     }
 
+    /// A matrix without memory yet.
+    pub(super) fn unwritten(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, storage: None }
+    }
+
     /// Number of elements.
     pub(super) fn count(&self) -> usize {
         self.rows * self.columns
