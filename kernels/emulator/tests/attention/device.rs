@@ -24,6 +24,9 @@ impl Device for Filling {
     fn release(&self, address: u64) {
         self.emulator.release(address);
     }
+    fn issue(&self, address: u64, bytes: usize) {
+        self.emulator.issue(address, bytes);
+    }
     fn retire(&self, address: u64) {
         self.emulator.retire(address);
     }
