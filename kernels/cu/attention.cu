@@ -205,7 +205,7 @@ DEVICE void attention_forward(Global<T> out, Global<float> lse, Global<const T> 
                 largest = score[j] > largest ? score[j] : largest;
             }
             if (largest > maximum) {
-                float shrink = exp2f(maximum - largest);
+                float shrink = power_of_two(maximum - largest);
                 maximum = largest;
                 denominator *= shrink;
                 UNROLL
@@ -214,7 +214,7 @@ DEVICE void attention_forward(Global<T> out, Global<float> lse, Global<const T> 
             u32 kept = mask.threshold == 0 ? 0xffu : kept_keys(mask, index, key, my.part);
             UNROLL
             for (int j = 0; j < CHUNK; j++) {
-                float p = exp2f(score[j] - maximum);
+                float p = power_of_two(score[j] - maximum);
                 denominator += p;
                 sum.add((kept >> j & 1u) ? p : 0.0f, values, at + j, my.part);
             }
@@ -270,7 +270,7 @@ DEVICE void attention_d_q(Global<T> d_qkv, Global<float> delta, Global<const T> 
             for (int j = 0; j < CHUNK; j++) {
                 float score = row_sum<LANES>(q.dot(keys, at + j, my.part)) * unit;
                 float d_p = row_sum<LANES>(d_o.dot(values, at + j, my.part));
-                float p = key + j < work.length ? exp2f(score - log_sum) : 0.0f;
+                float p = key + j < work.length ? power_of_two(score - log_sum) : 0.0f;
                 d_q.add(p * (d_p * ((kept >> j & 1u) ? mask.scale : 0.0f) - along), keys, at + j, my.part);
             }
         }
@@ -327,7 +327,7 @@ DEVICE void attention_d_kv(Global<T> d_qkv, Global<const float> delta, Global<co
                 float score = row_sum<LANES>(k.dot(queries, at + j, my.part)) * unit;
                 float d_p = row_sum<LANES>(v.dot(d_outs, at + j, my.part));
                 float factor = (kept >> (4 * j + my.row % 4) & 1u) ? mask.scale : 0.0f;
-                float p = exp2f(score - log_sums[at + j]);
+                float p = power_of_two(score - log_sums[at + j]);
                 d_v.add(p * factor, d_outs, at + j, my.part);
                 d_k.add(p * (d_p * factor - deltas[at + j]), queries, at + j, my.part);
             }

@@ -39,6 +39,17 @@ constexpr float LN_2 = 0.69314718055994530942f;
 /// ATTENTION_DROPOUT_KEYS of core.
 constexpr u64 DROPOUT_KEYS = 8192;
 
+/// 2^x in one instruction, with an error of two units of rounding; results below 2^-126 are 0.
+DEVICE float power_of_two(float x) {
+#ifdef STEPSYNTH_EMULATOR
+    return exp2f(x);
+#else
+    float result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+#endif
+}
+
 DEVICE float infinity() { return float_of_bits(0x7f800000u); }
 
 /// A block's part of the work.

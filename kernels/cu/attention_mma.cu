@@ -31,7 +31,7 @@
 
 namespace {
 
-template <int D, int LOG_WARPS>
+template <int D, int LOG_WARPS, bool DROPOUT>
 DEVICE void forward_rows(Global<bf16> out, Global<float> lse, Global<const bf16> qkv, Shared<bf16> buffers, const Work& work,
                          const Shape& shape, float scale, const DropoutMask& mask) {
     constexpr int GROUPS = 1 << LOG_WARPS, KEYS = GROUP_ROWS * GROUPS;
@@ -45,7 +45,7 @@ DEVICE void forward_rows(Global<bf16> out, Global<float> lse, Global<const bf16>
     q.read(qkv, my.at<D>(0, 0, work, shape), my.at<D>(1, 0, work, shape), my);
     Sums<D> sums;
     sums.clear();
-    // Scores in units of log 2, so that the exponential is one instruction.
+    // From a score to the power of two whose exponential it is.
     float unit = scale * LOG2_E;
     float maximum[2] = {-infinity(), -infinity()}, denominator[2] = {0.0f, 0.0f};
     int turn = 0;
@@ -70,20 +70,24 @@ DEVICE void forward_rows(Global<bf16> out, Global<float> lse, Global<const bf16>
             UNROLL
             for (int i = 0; i < 8; i++) s[group][i / 4][i % 4] = 0.0f;
             multiply_rows<D>(s[group], q, keys, my.slot + GROUP_ROWS * group, my.lane);
-            UNROLL
-            for (int i = 0; i < 8; i++) {
-                int key = GROUP_ROWS * group + i / 4 * 8 + 2 * my.t + i % 2;
-                float& score = s[group][i / 4][i % 4];
-                score = key < left ? score * unit : -infinity();
-                largest[i / 2 % 2] = fmaxf(largest[i / 2 % 2], score);
+            if (GROUP_ROWS * (group + 1) > left) {
+                UNROLL
+                for (int i = 0; i < 8; i++) {
+                    int key = GROUP_ROWS * group + i / 4 * 8 + 2 * my.t + i % 2;
+                    if (key >= left) s[group][i / 4][i % 4] = -infinity();
+                }
             }
+            UNROLL
+            for (int i = 0; i < 8; i++) largest[i / 2 % 2] = fmaxf(largest[i / 2 % 2], s[group][i / 4][i % 4]);
         }
+        float offset[2];
         UNROLL
         for (int half = 0; half < 2; half++) {
             largest[half] = fmaxf(largest[half], shuffle_xor(largest[half], 1));
             largest[half] = fmaxf(largest[half], shuffle_xor(largest[half], 2));
-            float shrink = exp2f(maximum[half] - largest[half]);
+            float shrink = power_of_two((maximum[half] - largest[half]) * unit);
             maximum[half] = largest[half];
+            offset[half] = largest[half] * unit;
             denominator[half] *= shrink;
             UNROLL
             for (int n = 0; n < D / 8; n++) {
@@ -91,17 +95,17 @@ DEVICE void forward_rows(Global<bf16> out, Global<float> lse, Global<const bf16>
                 sums.c[n][2 * half + 1] *= shrink;
             }
         }
-        u32 kept[2] = {0xffffffffu, 0xffffffffu};
-        if (mask.threshold != 0) kept_keys<2 * GROUPS>(kept, mask, first, my);
+        u32 kept[2] = {0, 0};
+        if (DROPOUT) kept_keys<2 * GROUPS>(kept, mask, first, my);
         UNROLL
         for (int group = 0; group < GROUPS; group++) {
             if (GROUP_ROWS * group >= left) break;
             float p[2][4];
             UNROLL
             for (int i = 0; i < 8; i++) {
-                float power = exp2f(s[group][i / 4][i % 4] - maximum[i / 2 % 2]);
+                float power = power_of_two(s[group][i / 4][i % 4] * unit - offset[i / 2 % 2]);
                 denominator[i / 2 % 2] += power;
-                p[i / 4][i % 4] = is_kept(kept, 2 * group + i / 4, i % 4, my) ? power : 0.0f;
+                p[i / 4][i % 4] = !DROPOUT || is_kept(kept, 2 * group + i / 4, i % 4) ? power : 0.0f;
             }
             u32 a[4];
             to_left(a, p);
@@ -114,23 +118,23 @@ DEVICE void forward_rows(Global<bf16> out, Global<float> lse, Global<const bf16>
         float sum = denominator[half];
         sum += shuffle_xor(sum, 1);
         sum += shuffle_xor(sum, 2);
-        if (my.valid(half) && my.t == 0) lse[my.cell_of(half)] = maximum[half] * LN_2 + logf(sum);
+        if (my.valid(half) && my.t == 0) lse[my.cell_of(half)] = maximum[half] * scale + logf(sum);
         sums.write(out, my.at<D>(half), half, mask.scale / sum, my);
     }
 }
 
-template <int D>
+template <int D, bool DROPOUT>
 DEVICE void forward(Global<bf16> out, Global<float> lse, Global<const bf16> qkv, Global<const int> cu_seqlens, Shape shape,
                     float scale, const DropoutMask& mask) {
     SHARED(bf16, buffers, 4 * TILE * D);
     Work work;
     if (!find_work(work, cu_seqlens, shape.sequences, shape.heads, GROUP_ROWS, blockIdx.x, blockIdx.y)) return;
     if (work.log_warps == 2) {
-        forward_rows<D, 2>(out, lse, qkv, buffers, work, shape, scale, mask);
+        forward_rows<D, 2, DROPOUT>(out, lse, qkv, buffers, work, shape, scale, mask);
     } else if (work.log_warps == 1) {
-        forward_rows<D, 1>(out, lse, qkv, buffers, work, shape, scale, mask);
+        forward_rows<D, 1, DROPOUT>(out, lse, qkv, buffers, work, shape, scale, mask);
     } else {
-        forward_rows<D, 0>(out, lse, qkv, buffers, work, shape, scale, mask);
+        forward_rows<D, 0, DROPOUT>(out, lse, qkv, buffers, work, shape, scale, mask);
     }
 }
 
@@ -200,8 +204,8 @@ DEVICE void d_queries(Global<bf16> d_qkv, Global<float> delta, Global<const bf16
                 int n = i / 4, c = i % 4, half = c / 2;
                 // A key that is not there has no probability.
                 bool there = group + 8 * n + 2 * my.t + c % 2 < work.length;
-                float p = there ? exp2f(s[n][c] * unit - log_sum[half]) : 0.0f;
-                float factor = is_kept(kept, n, c, my) ? mask.scale : 0.0f;
+                float p = there ? power_of_two(s[n][c] * unit - log_sum[half]) : 0.0f;
+                float factor = is_kept(kept, n, c) ? mask.scale : 0.0f;
                 s[n][c] = p * (d_p[n][c] * factor - along[half]);
             }
             u32 a[4];
@@ -293,7 +297,7 @@ DEVICE void d_keys(Global<bf16> d_qkv, Global<const float> delta, Global<const b
                 Vec<float, 2> along = load<2>(deltas, here + slot + 8 * n + 2 * my.t);
                 UNROLL
                 for (int c = 0; c < 4; c++) {
-                    float probability = exp2f(s[n][c] * unit - log_sum.v[c % 2]);
+                    float probability = power_of_two(s[n][c] * unit - log_sum.v[c % 2]);
                     float factor = (kept >> (8 * c + 4 * n + my.lane / 4 % 4) & 1u) ? 1.0f : 0.0f;
                     p[n][c] = probability * factor;
                     s[n][c] = probability * (d_p[n][c] * (factor * mask.scale) - along.v[c % 2]);
@@ -316,25 +320,38 @@ DEVICE void d_keys(Global<bf16> d_qkv, Global<const float> delta, Global<const b
 
 }  // namespace
 
-// Kernels for heads of 32 and 64 columns.
-#define ATTENTION(D, FORWARD, D_Q, D_KV)                                                                                                           \
-    KERNEL BLOCKS_A_MULTIPROCESSOR(FORWARD) attention_mma_##D(Global<bf16> out, Global<float> lse, Global<const bf16> qkv, Global<const int> cu_seqlens,        \
-                             int sequences, int heads, int size, float scale, DropoutMask mask) {                              \
-        forward<D>(out, lse, qkv, cu_seqlens, {sequences, heads}, scale, mask);                                                \
+// Kernels for heads of 32 and 64 columns, forward with and without dropout: the bits cost even where all are set.
+#define ATTENTION_FORWARD(NAME, D, DROPOUT, BLOCKS)                                                                            \
+    KERNEL BLOCKS_A_MULTIPROCESSOR(BLOCKS)                                                                                     \
+    NAME(Global<bf16> out, Global<float> lse, Global<const bf16> qkv, Global<const int> cu_seqlens, int sequences, int heads,  \
+         int size, float scale, DropoutMask mask) {                                                                            \
+        forward<D, DROPOUT>(out, lse, qkv, cu_seqlens, {sequences, heads}, scale, mask);                                       \
     }                                                                                                                          \
-    KERNEL BLOCKS_A_MULTIPROCESSOR(D_Q) attention_mma_d_q_##D(Global<bf16> d_qkv, Global<float> delta, Global<const bf16> d_out, Global<const bf16> out,    \
-                                 Global<const float> lse, Global<const bf16> qkv, Global<const int> cu_seqlens, int sequences, \
-                                 int heads, int size, float scale, DropoutMask mask) {                                         \
+    EXPORT(NAME)
+
+#define ATTENTION_D_Q(NAME, D, BLOCKS)                                                                                         \
+    KERNEL BLOCKS_A_MULTIPROCESSOR(BLOCKS)                                                                                     \
+    NAME(Global<bf16> d_qkv, Global<float> delta, Global<const bf16> d_out, Global<const bf16> out, Global<const float> lse,   \
+         Global<const bf16> qkv, Global<const int> cu_seqlens, int sequences, int heads, int size, float scale,                \
+         DropoutMask mask) {                                                                                                   \
         d_queries<D>(d_qkv, delta, d_out, out, lse, qkv, cu_seqlens, {sequences, heads}, scale, mask);                         \
     }                                                                                                                          \
-    KERNEL BLOCKS_A_MULTIPROCESSOR(D_KV) attention_mma_d_kv_##D(Global<bf16> d_qkv, Global<const float> delta, Global<const bf16> d_out,                     \
-                                  Global<const float> lse, Global<const bf16> qkv, Global<const int> cu_seqlens,               \
-                                  int sequences, int heads, int size, float scale, DropoutMask mask) {                         \
+    EXPORT(NAME)
+
+#define ATTENTION_D_KV(NAME, D, BLOCKS)                                                                                        \
+    KERNEL BLOCKS_A_MULTIPROCESSOR(BLOCKS)                                                                                     \
+    NAME(Global<bf16> d_qkv, Global<const float> delta, Global<const bf16> d_out, Global<const float> lse,                     \
+         Global<const bf16> qkv, Global<const int> cu_seqlens, int sequences, int heads, int size, float scale,                \
+         DropoutMask mask) {                                                                                                   \
         d_keys<D>(d_qkv, delta, d_out, lse, qkv, cu_seqlens, {sequences, heads}, scale, mask);                                 \
     }                                                                                                                          \
-    EXPORT(attention_mma_##D)                                                                                                  \
-    EXPORT(attention_mma_d_q_##D)                                                                                              \
-    EXPORT(attention_mma_d_kv_##D)
+    EXPORT(NAME)
 
-ATTENTION(32, 4, 4, 3)
-ATTENTION(64, 3, 3, 2)
+ATTENTION_FORWARD(attention_mma_32, 32, false, 4)
+ATTENTION_FORWARD(attention_mma_64, 64, false, 3)
+ATTENTION_FORWARD(attention_mma_dropout_32, 32, true, 4)
+ATTENTION_FORWARD(attention_mma_dropout_64, 64, true, 3)
+ATTENTION_D_Q(attention_mma_d_q_32, 32, 4)
+ATTENTION_D_Q(attention_mma_d_q_64, 64, 3)
+ATTENTION_D_KV(attention_mma_d_kv_32, 32, 3)
+ATTENTION_D_KV(attention_mma_d_kv_64, 64, 2)

@@ -116,15 +116,16 @@ struct Sums {
     }
     /// Half of the rows, which begin at `at`, times a factor.
     DEVICE void write(Global<bf16> to, i64 at, int half, float factor, const Rows& my) const {
-        if (my.valid(half)) {
-            UNROLL
-            for (int n = 0; n < D / 8; n++) {
-                u32 pair = pack(c[n][2 * half] * factor, c[n][2 * half + 1] * factor);
-                Vec<bf16, 2> values;
-                values.v[0].bits = u16(pair);
-                values.v[1].bits = u16(pair >> 16);
-                store<2>(to, at + 8 * n + 2 * my.t, values);
-            }
+        bool odd = my.t % 2 != 0;
+        UNROLL
+        for (int n = 0; n < D / 8; n += 2) {
+            u32 left = pack(c[n][2 * half] * factor, c[n][2 * half + 1] * factor);
+            u32 right = pack(c[n + 1][2 * half] * factor, c[n + 1][2 * half + 1] * factor);
+            // Neighbours swap, so that a lane has four columns in a row and the warp's store whole sectors of 32 bytes.
+            u32 other = shuffle_xor(odd ? left : right, 1);
+            u32 low = odd ? other : left, high = odd ? right : other;
+            int column = 8 * (n + (odd ? 1 : 0)) + my.t / 2 * 4;
+            if (my.valid(half)) store<4>(to, at + column, Vec<bf16, 4>{{{u16(low)}, {u16(low >> 16)}, {u16(high)}, {u16(high >> 16)}}});
         }
     }
 };
@@ -180,8 +181,8 @@ DEVICE void to_left(u32 (&a)[4], const float (&c)[2][4]) {
     for (int i = 0; i < 4; i++) a[i] = pack(c[i / 2][i % 2 * 2], c[i / 2][i % 2 * 2 + 1]);
 }
 
-/// Which probabilities of `COUNT` times 8 keys are kept: bit 4 n + i of word `half` is column i of the results n of this lane's
-/// row `half`, where the lane's columns are i = t % 2 * 2 and the next. `key` is the first key.
+/// Which probabilities of `COUNT` times 8 keys are kept: bit 4 n + i of word `half` is this lane's column i (0 or 1) of result n,
+/// row `half`. `key` is the first key.
 template <int COUNT>
 DEVICE void kept_keys(u32 (&kept)[2], const DropoutMask& mask, int key, const Rows& my) {
     int odd = my.t % 2;
@@ -190,12 +191,10 @@ DEVICE void kept_keys(u32 (&kept)[2], const DropoutMask& mask, int key, const Ro
     UNROLL
     for (int n = 0; n < COUNT; n++) bits |= kept_of_block(mask, from + 8 * n) << (4 * n);
     u32 others = shuffle_xor(bits, 1);
-    kept[0] = odd ? others : bits;
-    kept[1] = odd ? bits : others;
+    kept[0] = (odd ? others : bits) >> (2 * odd);
+    kept[1] = (odd ? bits : others) >> (2 * odd);
 }
-DEVICE bool is_kept(const u32 (&kept)[2], int n, int i, const Rows& my) {
-    return (kept[i / 2] >> (4 * n + my.t % 2 * 2 + i % 2) & 1u) != 0;
-}
+DEVICE bool is_kept(const u32 (&kept)[2], int n, int i) { return (kept[i / 2] >> (4 * n + i % 2) & 1u) != 0; }
 
 /// The same for 16 keys (rows) and the queries `query` to `query + 15` (columns): bit 8 i + 4 n + g % 4 is c[n][i].
 DEVICE u32 kept_queries(const DropoutMask& mask, const Work& work, const Shape& shape, int query, const Rows& my) {

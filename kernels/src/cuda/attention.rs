@@ -14,6 +14,8 @@ struct Kernels {
     /// Stem of the file that holds them.
     source: &'static str,
     forward: &'static str,
+    /// The same where there is dropout.
+    forward_dropout: &'static str,
     d_q: &'static str,
     d_kv: &'static str,
     /// Rows of a block that works on one head.
@@ -25,6 +27,7 @@ macro_rules! portable {
         Kernels {
             source: "attention",
             forward: concat!("attention_", $width, "_", $format),
+            forward_dropout: concat!("attention_", $width, "_", $format),
             d_q: concat!("attention_d_q_", $width, "_", $format),
             d_kv: concat!("attention_d_kv_", $width, "_", $format),
             tile: $tile,
@@ -37,6 +40,7 @@ macro_rules! mma {
         Kernels {
             source: "attention_mma",
             forward: concat!("attention_mma_", $size),
+            forward_dropout: concat!("attention_mma_dropout_", $size),
             d_q: concat!("attention_mma_d_q_", $size),
             d_kv: concat!("attention_mma_d_kv_", $size),
             tile: 64,
@@ -129,7 +133,8 @@ pub(super) fn forward<D: Device>(
     let layout = Layout::new(cuda, OP, [out, lse, qkv], batch, heads, dropout)?;
     let format = cuda.same_format(OP, qkv, &[])?;
     let kernels = choose(cuda, OP, format, layout.size)?;
-    let call = layout.call(cuda, OP, &kernels, kernels.forward);
+    let name = if dropout.is_some() { kernels.forward_dropout } else { kernels.forward };
+    let call = layout.call(cuda, OP, &kernels, name);
     layout.finish(call.output(out, format).output(lse, Format::F32).input(qkv))
 }
 
