@@ -17,8 +17,8 @@ use stepsynth_core::backend::{Activation, Backend};
 use stepsynth_core::reference::Reference;
 use stepsynth_kernels::Precision;
 
-pub(crate) use self::operations::run_counted;
 use self::bench::Output;
+pub(crate) use self::operations::run_counted;
 use crate::plain::to_bfloat16;
 
 #[derive(Deserialize)]

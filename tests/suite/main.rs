@@ -2,10 +2,10 @@
 
 mod backend_cases;
 mod counting;
-mod emulated_model;
-mod emulated_operations;
 mod cpu_cases;
 mod cuda_cases;
+mod emulated_model;
+mod emulated_operations;
 mod golden;
 mod golden_export;
 mod golden_metric;

@@ -6,6 +6,7 @@ use stepsynth_core::backend::{Activation, expect_shape};
 use super::backend::Cuda;
 use super::elementwise::{blocks, formatted};
 use super::launch::Call;
+use super::linear::activation_number;
 use super::{Device, Format, Tensor};
 
 const SOURCE: &str = "activation";
@@ -21,7 +22,7 @@ pub(super) fn forward<D: Device>(cuda: &Cuda<D>, y: &mut Tensor, x: &Tensor, kin
     };
     let count = x.count();
     let call = Call::new(cuda, OP, SOURCE, kernel).grid(blocks(cuda, count, format), 1, 1);
-    call.output(y, format).input(&x).long(count).int(number(kind)).run()
+    call.output(y, format).input(&x).long(count).int(activation_number(Some(kind))).run()
 }
 
 pub(super) fn backward<D: Device>(cuda: &Cuda<D>, d_x: &mut Tensor, d_y: &Tensor, x: &Tensor, kind: Activation) -> Result<()> {
@@ -36,15 +37,5 @@ pub(super) fn backward<D: Device>(cuda: &Cuda<D>, d_x: &mut Tensor, d_y: &Tensor
     };
     let count = x.count();
     let call = Call::new(cuda, OP, SOURCE, kernel).grid(blocks(cuda, count, format), 1, 1);
-    call.output(d_x, format).input(&d_y).input(&x).long(count).int(number(kind)).run()
-}
-
-/// `ActivationKind` in activation.cuh.
-fn number(kind: Activation) -> usize {
-    match kind {
-        Activation::GeluErf => 1,
-        Activation::GeluTanh => 2,
-        Activation::Relu => 3,
-        Activation::Tanh => 4,
-    }
+    call.output(d_x, format).input(&d_y).input(&x).long(count).int(activation_number(Some(kind))).run()
 }

@@ -65,13 +65,13 @@ impl<D: Device> Cuda<D> {
     }
 
     /// Memory for what lives as long as an operation.
-    pub(super) fn scratch(&self, bytes: usize) -> Result<Memory> {
+    pub(super) fn memory(&self, bytes: usize) -> Result<Memory> {
         self.pool.take(bytes)
     }
 
     /// Memory that holds `bytes`, for what kernels read beside tensors.
-    pub(super) fn scratch_with(&self, bytes: &[u8]) -> Result<Memory> {
-        let memory = self.scratch(bytes.len())?;
+    pub(super) fn memory_with(&self, bytes: &[u8]) -> Result<Memory> {
+        let memory = self.memory(bytes.len())?;
         self.device.copy_in(memory.address(), bytes)?;
         Ok(memory)
     }
@@ -154,7 +154,7 @@ impl<D: Device> Backend for Cuda<D> {
     }
 
     fn upload_indices(&self, host: &[i32]) -> Result<Indices> {
-        let memory = self.scratch_with(&bytes_of(host, i32::to_ne_bytes))?;
+        let memory = self.memory_with(&bytes_of(host, i32::to_ne_bytes))?;
         Ok(Indices { host: host.to_vec(), memory, sorted: Default::default() })
     }
 

@@ -63,7 +63,7 @@ pub(super) fn backward<D: Device>(
             kept.get_or_init(|| sorted)
         }
     };
-    let partials = cuda.scratch(sorted.partials * columns * size_of::<f32>())?;
+    let partials = cuda.memory(sorted.partials * columns * size_of::<f32>())?;
     let (kernel, tile) = match format {
         Format::F32 => ("embed_backward_f32", TILE_BYTES / 4),
         Format::Bf16 => ("embed_backward_bf16", TILE_BYTES / 2),
@@ -136,7 +136,7 @@ pub(super) struct SortedTokens {
 
 impl SortedTokens {
     fn upload<D: Device>(cuda: &Cuda<D>, pieces: &Pieces) -> Result<Self> {
-        let upload = |words: &[i32]| cuda.scratch_with(&bytes_of(words, i32::to_ne_bytes));
+        let upload = |words: &[i32]| cuda.memory_with(&bytes_of(words, i32::to_ne_bytes));
         Ok(Self {
             items: pieces.items.len(),
             item_memory: upload(pieces.items.as_flattened())?,

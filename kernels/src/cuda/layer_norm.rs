@@ -122,7 +122,7 @@ pub(super) fn backward<D: Device>(
     let at_a_time = if matches!(width, Width::Any) { 1 } else { threads / 32 };
     let full = fitting * cuda.device().properties().multiprocessors as usize;
     let blocks = rows.div_ceil(4 * at_a_time).clamp(1, full);
-    let partials = cuda.scratch(blocks * 2 * columns * size_of::<f32>())?;
+    let partials = cuda.memory(blocks * 2 * columns * size_of::<f32>())?;
     let call = Call::new(cuda, OP, SOURCE, width.backward(format)).grid(blocks, 1, 1).block(threads as u32);
     let call = call.output(d_x, format).write_scratch(&partials).input(&d_y).input(&x).input(stats).input(gamma);
     call.int(rows).int(columns).run()?;

@@ -40,7 +40,7 @@ impl Table {
             words.extend((0..length.div_ceil(CHUNK) as u64).map(|chunk| slot << 32 | chunk));
         }
         let chunks = words.len() - slots.len();
-        Ok(Self { slots, chunks, memory: cuda.scratch_with(&bytes_of(&words, u64::to_ne_bytes))? })
+        Ok(Self { slots, chunks, memory: cuda.memory_with(&bytes_of(&words, u64::to_ne_bytes))? })
     }
 
     /// Runs `f` on the table with these slots: the kept one, or a new one that takes its place.
@@ -67,9 +67,9 @@ pub(super) fn sum_of_squares<D: Device>(cuda: &Cuda<D>, tensors: &[Tensor]) -> R
     let lengths: Vec<usize> = tensors.iter().map(|tensor| tensor.count()).collect();
     let addresses = tensors.iter().flat_map(|tensor| &tensor.storage).map(|storage| storage.memory.address());
     let slots = addresses.zip(&lengths).flat_map(|(address, &length)| [address, length as u64]).collect();
-    let result = cuda.scratch(size_of::<f64>())?;
+    let result = cuda.memory(size_of::<f64>())?;
     Table::with(&cuda.tables().norm, cuda, slots, &lengths, |table| {
-        let partials = cuda.scratch(table.chunks * size_of::<f64>())?;
+        let partials = cuda.memory(table.chunks * size_of::<f64>())?;
         if table.chunks > 0 {
             let call = Call::new(cuda, OP, SOURCE, "sum_of_squares_chunks").grid(table.chunks, 1, 1);
             call.write_scratch(&partials).read_scratch(&table.memory).int(lengths.len()).run()?;
