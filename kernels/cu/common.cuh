@@ -31,10 +31,17 @@ struct alignas(sizeof(T) * N) Vec {
 #else
 
 #define KERNEL extern "C" __global__ void
+/// After KERNEL: the threads of a block, and the blocks that a multiprocessor should have room for.
+#define BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define DEVICE __device__ __forceinline__
 #define EXPORT(kernel)
 /// An array in shared memory with a size known to the compiler.
 #define SHARED(type, name, count) __shared__ alignas(16) type name[count]
+/// Before a loop that has to be laid out flat, so that arrays stay in registers.
+#define UNROLL _Pragma("unroll")
+/// Before a loop of unknown length whose loads should overlap.
+#define UNROLL_BY(count) STEPSYNTH_PRAGMA(unroll count)
+#define STEPSYNTH_PRAGMA(text) _Pragma(#text)
 /// The shared memory whose size the launch gives; carve<T>(name, offset in bytes) is a part of it.
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(128) u8 name[]
 
@@ -55,6 +62,12 @@ DEVICE Vec<T, N> load(const T* from, i64 index) {
 template <int N, class T>
 DEVICE void store(T* to, i64 index, const Vec<T, N>& values) {
     *reinterpret_cast<Vec<T, N>*>(to + index) = values;
+}
+
+/// The memory at an address that a kernel reads from memory.
+template <class T>
+DEVICE T* at_address(u64 address) {
+    return reinterpret_cast<T*>(address);
 }
 
 DEVICE void sync_block() { __syncthreads(); }

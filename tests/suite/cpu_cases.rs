@@ -6,6 +6,7 @@ use stepsynth_core::reference::Reference;
 use stepsynth_kernels::cpu::{Cpu, Isa, Precision};
 
 use crate::backend_cases::{Case, Kind, Poison, cases, check, run_counted};
+use crate::plain::Plain;
 
 /// Numbers of rows, or lengths, about the sizes of registers, tiles and blocks.
 const ODD: [usize; 5] = [1, 15, 17, 511, 513];
@@ -23,7 +24,11 @@ fn groups(precision: Precision, case: &Case) -> Vec<Vec<Cpu>> {
 }
 
 fn check_all(precision: Precision, case: &Case, seed: u64) {
-    check(&groups(precision, case), precision, case, seed);
+    let groups = groups(precision, case);
+    match precision {
+        Precision::F32 => check(&Reference::<f32>::new(), &groups, Precision::F32, case, seed),
+        Precision::Bf16 => check(&Plain::multiplying(), &groups, Precision::F32, case, seed),
+    }
 }
 
 #[test]
@@ -72,13 +77,14 @@ fn what_is_not_finite_reaches_the_same_results() {
 }
 
 fn spread(case: &Case, seed: u64, value: f64) {
-    let inputs = run_counted(&Reference::<f64>::new(), case, seed, Precision::F32, None).1;
+    let inputs = run_counted(&Reference::<f64>::new(), Precision::F32, case, seed, None).1;
     for poison in (1..=inputs).map(|input| Poison { input, value }) {
-        let expected = run_counted(&Reference::<f64>::new(), case, seed, Precision::F32, Some(poison)).0;
+        let expected = run_counted(&Reference::<f64>::new(), Precision::F32, case, seed, Some(poison)).0;
         for (isa, precision) in Isa::available().flat_map(|isa| [(isa, Precision::F32), (isa, Precision::Bf16)]) {
             let cpu = Cpu::with_isa(1, precision, isa).unwrap();
-            let found = run_counted(&cpu, case, seed, Precision::F32, Some(poison)).0;
-            for ((name, expected), (_, found)) in expected.iter().zip(&found) {
+            let found = run_counted(&cpu, Precision::F32, case, seed, Some(poison)).0;
+            for (expected, found) in expected.iter().zip(&found) {
+                let (name, expected, found) = (expected.name, &expected.values, &found.values);
                 let differs = expected.iter().zip(found).position(|(expected, found)| expected.is_finite() != found.is_finite());
                 let pair = differs.map(|at| (at, expected[at], found[at]));
                 assert_eq!(
@@ -91,7 +97,7 @@ fn spread(case: &Case, seed: u64, value: f64) {
 }
 
 /// A case of any sizes.
-fn any_case() -> impl Strategy<Value = Case> {
+pub(crate) fn any_case() -> impl Strategy<Value = Case> {
     let size = || 1..40_usize;
     let rows = || prop_oneof![3 => 1..200_usize, 1 => select(&ODD[..])];
     let lengths = || prop::collection::vec(size(), 1..6);

@@ -1,7 +1,11 @@
 //! The one integration binary: tests that need more than one package, or the expected values under `golden/`.
 
 mod backend_cases;
+mod counting;
 mod cpu_cases;
+mod cuda_cases;
+mod emulated_model;
+mod emulated_operations;
 mod golden;
 mod golden_export;
 mod golden_metric;
@@ -11,5 +15,6 @@ mod golden_tokenize;
 mod golden_weights;
 mod packing;
 mod paper_tables;
+mod plain;
 mod rounding;
 mod tidy;

@@ -65,6 +65,7 @@ struct SharedSpace {
 }  // namespace emulator
 
 #define KERNEL static void
+#define BOUNDS(threads, blocks)
 #define DEVICE inline
 #define threadIdx (emulator::place.thread)
 #define blockIdx (emulator::place.block)
@@ -116,12 +117,19 @@ Shared<T> typed(emulator::SharedMemory memory) {
 #define SHARED(type, name, count)      \
     static const char name##_site = 0; \
     const Shared<type> name = typed<type>(emulator::shared_array(&name##_site, #name, sizeof(type) * (count)))
+#define UNROLL
+#define UNROLL_BY(count)
 #define DYNAMIC_SHARED(name) u8* const name = emulator::dynamic_shared().address
 
 template <class T>
 Shared<T> carve(u8* memory, int offset) {
     if (offset % alignof(T) != 0) emulator::fail("a part of shared memory is not aligned");
     return {reinterpret_cast<T*>(memory + offset), emulator::dynamic_shared().buffer};
+}
+
+template <class T>
+Global<T> at_address(u64 address) {
+    return {reinterpret_cast<T*>(address)};
 }
 
 template <int N, class T, class Space>

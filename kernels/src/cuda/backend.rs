@@ -6,7 +6,8 @@ use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceB
 use stepsynth_core::{Error, Result};
 
 use super::linear::Finish;
-use super::memory::Pool;
+use super::memory::{Memory, Pool};
+use super::optimizer::Tables;
 use super::tensor::Storage;
 use super::{
     Device, Format, Indices, Tensor, activation, attention, elementwise, embed, layer_norm, linear, loss, optimizer, rows,
@@ -18,6 +19,7 @@ pub struct Cuda<D> {
     device: Arc<D>,
     pool: Arc<Pool>,
     precision: Precision,
+    tables: Tables,
 }
 
 impl<D: Device> Cuda<D> {
@@ -25,7 +27,7 @@ impl<D: Device> Cuda<D> {
     /// parameters' gradients in f32.
     pub fn new(device: D, precision: Precision) -> Self {
         let device = Arc::new(device);
-        Self { pool: Pool::new(Arc::clone(&device) as Arc<dyn Device>), device, precision }
+        Self { pool: Pool::new(Arc::clone(&device) as Arc<dyn Device>), device, precision, tables: Tables::default() }
     }
 
     /// The device.
@@ -62,6 +64,38 @@ impl<D: Device> Cuda<D> {
         Ok(tensor.storage.insert(storage).address_to_write())
     }
 
+    /// Memory for what lives as long as an operation.
+    pub(super) fn memory(&self, bytes: usize) -> Result<Memory> {
+        self.pool.take(bytes)
+    }
+
+    /// Memory that holds `bytes`, for what kernels read beside tensors.
+    pub(super) fn memory_with(&self, bytes: &[u8]) -> Result<Memory> {
+        let memory = self.memory(bytes.len())?;
+        self.device.copy_in(memory.address(), bytes)?;
+        Ok(memory)
+    }
+
+    /// Tables of the operations that work on many tensors at once.
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// How `tensor` is stored.
+    pub(super) fn format_of(&self, op: &str, tensor: &Tensor) -> Result<Format> {
+        tensor.format().ok_or_else(|| self.fault(format!("{op}: a tensor was never written")))
+    }
+
+    /// Checks that tensors that are updated in f32 are kept in f32: parameters, their gradients and moments.
+    pub(super) fn expect_f32(&self, op: &str, tensors: &[&Tensor]) -> Result<()> {
+        for tensor in tensors {
+            if self.format_of(op, tensor)? != Format::F32 {
+                return Err(self.fault(format!("{op}: parameters and their gradients are kept in f32")));
+            }
+        }
+        Ok(())
+    }
+
     /// The format that all these tensors have.
     pub(super) fn same_format(&self, op: &str, first: &Tensor, others: &[&Tensor]) -> Result<Format> {
         let of = |tensor: &Tensor| tensor.storage.as_ref().map(|storage| storage.format);
@@ -83,7 +117,8 @@ impl<D: Device> Cuda<D> {
     }
 }
 
-fn bytes_of<const N: usize, T: Copy>(values: &[T], to_bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+/// The values as the device holds them.
+pub(super) fn bytes_of<const N: usize, T: Copy>(values: &[T], to_bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
     values.iter().flat_map(|&value| to_bytes(value)).collect()
 }
 
@@ -119,9 +154,8 @@ impl<D: Device> Backend for Cuda<D> {
     }
 
     fn upload_indices(&self, host: &[i32]) -> Result<Indices> {
-        let memory = self.pool.take(host.len() * 4)?;
-        self.device.copy_in(memory.address(), &bytes_of(host, i32::to_ne_bytes))?;
-        Ok(Indices { length: host.len(), memory })
+        let memory = self.memory_with(&bytes_of(host, i32::to_ne_bytes))?;
+        Ok(Indices { host: host.to_vec(), memory, sorted: Default::default() })
     }
 
     fn download(&self, tensor: &Tensor) -> Result<Vec<f32>> {

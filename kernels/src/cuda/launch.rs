@@ -5,6 +5,7 @@ use stepsynth_core::{Error, Result};
 
 use super::backend::Cuda;
 use super::device::{Argument, Device, Launch};
+use super::memory::Memory;
 use super::tensor::{Format, Indices, Tensor};
 
 /// A kernel call in the making; arguments are given in the order of the kernel's declaration.
@@ -103,6 +104,29 @@ impl<'a, D: Device> Call<'a, D> {
             Ok(map) => self.launch.arguments.push(Argument::TensorMap(map)),
             Err(error) => self.error = Some(error),
         }
+        self
+    }
+
+    /// A tensor that is read and written, or null.
+    pub(super) fn maybe_update(mut self, tensor: Option<&mut Tensor>) -> Self {
+        match tensor {
+            Some(tensor) => self.update(tensor),
+            None => {
+                self.launch.arguments.push(Argument::Output(0));
+                self
+            }
+        }
+    }
+
+    /// Memory without a tensor that is written.
+    pub(super) fn write_scratch(mut self, memory: &Memory) -> Self {
+        self.launch.arguments.push(Argument::Output(memory.address()));
+        self
+    }
+
+    /// Memory without a tensor that is read.
+    pub(super) fn read_scratch(mut self, memory: &Memory) -> Self {
+        self.launch.arguments.push(Argument::Input(memory.address()));
         self
     }
 

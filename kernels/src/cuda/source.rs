@@ -33,17 +33,32 @@ macro_rules! sources {
 }
 
 /// What sources include.
-pub const HEADERS: &[Source] =
-    sources!["activation.cuh", "attention.cuh", "attention_mma.cuh", "common.cuh", "gemm.cuh", "gemm_hopper.cuh", "mma.cuh",];
+pub const HEADERS: &[Source] = sources![
+    "activation.cuh",
+    "attention.cuh",
+    "attention_mma.cuh",
+    "common.cuh",
+    "gemm.cuh",
+    "gemm_hopper.cuh",
+    "mma.cuh",
+    "vectors.cuh",
+];
 
 /// Files with kernels.
 pub const SOURCES: &[Source] = sources![
+    "activation.cu",
     "attention.cu",
     "attention_mma.cu",
+    "cast.cu",
     "elementwise.cu",
+    "embed.cu",
     "gemm_head.cu",
     "gemm_hopper.cu",
     "gemm_mma.cu",
     "gemm_portable.cu",
     "gemm_sums.cu",
+    "layer_norm.cu",
+    "loss.cu",
+    "optimizer.cu",
+    "rows.cu",
 ];

@@ -1,9 +1,12 @@
 //! Matrices and indices in device memory.
 
+use std::ops::Deref;
 use std::sync::OnceLock;
 
 use stepsynth_core::Result;
+use stepsynth_core::backend::expect_index;
 
+use super::embed::SortedTokens;
 use super::memory::Memory;
 
 /// How a number is stored. Computation is in f32 always.
@@ -88,8 +91,40 @@ impl Tensor {
     }
 }
 
+/// A tensor in the format that an operation wants: itself, or a converted copy.
+pub(super) enum Formatted<'a> {
+    Itself(&'a Tensor),
+    Copy(Tensor),
+}
+
+impl Deref for Formatted<'_> {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
+        match self {
+            Self::Itself(tensor) => tensor,
+            Self::Copy(tensor) => tensor,
+        }
+    }
+}
+
 /// A vector of `i32`.
 pub struct Indices {
-    pub(super) length: usize,
+    /// The host's copy, from which bounds are checked.
+    pub(super) host: Vec<i32>,
     pub(super) memory: Memory,
+    /// For the token ids of a batch: what [`embed_backward`](super::embed) needs without and with token types, made when first
+    /// needed.
+    pub(super) sorted: [OnceLock<SortedTokens>; 2],
+}
+
+impl Indices {
+    pub(super) fn length(&self) -> usize {
+        self.host.len()
+    }
+
+    /// Checks that every index lies in `0..bound`.
+    pub(super) fn expect_below(&self, op: &'static str, what: &'static str, bound: usize) -> Result<()> {
+        self.host.iter().try_for_each(|&index| expect_index(op, what, index, bound).map(|_| ()))
+    }
 }
