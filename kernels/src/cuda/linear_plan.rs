@@ -65,9 +65,9 @@ impl Plan {
         let multiprocessors = properties.multiprocessors as usize;
         // Tensor cores take rows of operands in multiples of 16 bytes.
         let whole = match form {
-            Form::Forward => depth % 8 == 0,
-            Form::Input => depth % 8 == 0 && shape.1 % 8 == 0,
-            Form::Weights => shape.0 % 8 == 0 && shape.1 % 8 == 0,
+            Form::Forward => depth.is_multiple_of(8),
+            Form::Input => depth.is_multiple_of(8) && shape.1.is_multiple_of(8),
+            Form::Weights => shape.0.is_multiple_of(8) && shape.1.is_multiple_of(8),
         };
         let mut variants = Vec::new();
         if format == Format::Bf16 && whole && depth > 0 {
