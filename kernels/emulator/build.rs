@@ -19,7 +19,7 @@ fn compiler() -> cc::Build {
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(2).debug(false);
     build.define("STEPSYNTH_EMULATOR", None).include("../cu").include("include");
-    build.flag("-xc++").flag("-Wno-unused-function").flag_if_supported("-ftls-model=initial-exec");
+    build.flag("-xc++").flag("-Wno-unused-function").flag("-Wno-unused-parameter").flag_if_supported("-ftls-model=initial-exec");
     build
 }
 
