@@ -19,7 +19,7 @@ fn compiler() -> cc::Build {
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(2).debug(false);
     build.define("STEPSYNTH_EMULATOR", None).include("../cu").include("include");
-    build.flag("-xc++").flag("-Wno-unused-function").flag_if_supported("-ftls-model=initial-exec");
+    build.flag("-xc++").flag("-Wno-unused-function").flag("-Wno-unused-parameter").flag_if_supported("-ftls-model=initial-exec");
     build
 }
 
@@ -31,14 +31,26 @@ fn there_is_a_compiler() -> bool {
                 static_assert(__cplusplus >= 201703L);\nint probe() { return f(std::map<int, int>{}.try_emplace(1, 2).second); }\n";
     std::fs::write(&probe, text).expect("OUT_DIR can be written");
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").cargo_output(false).cargo_warnings(false).warnings(false);
-    build.file(&probe).try_compile("stepsynth_probe").is_ok()
+    build.cpp(true).std("c++17").cargo_metadata(false).cargo_warnings(false).warnings(false);
+    build.file(&probe).try_compile_intermediates().is_ok()
 }
 
-/// The sanitizer to compile and link with.
-fn sanitizer() -> Option<String> {
+/// Compiles with the sanitizer that the environment names, and links this package's targets with its runtime.
+fn sanitize(build: &mut cc::Build) {
     println!("cargo:rerun-if-env-changed=STEPSYNTH_EMULATOR_SANITIZE");
-    std::env::var("STEPSYNTH_EMULATOR_SANITIZE").ok().filter(|name| !name.is_empty())
+    let Some(name) = std::env::var("STEPSYNTH_EMULATOR_SANITIZE").ok().filter(|name| !name.is_empty()) else {
+        return;
+    };
+    assert!(name == "address", "STEPSYNTH_EMULATOR_SANITIZE can be `address`, not `{name}`");
+    build.flag("-fsanitize=address").flag("-fno-omit-frame-pointer");
+    // The linker is told to add no library by itself. The static runtime comes before libc, as it must.
+    let mut query = build.get_compiler().to_command();
+    let answer = query.arg("-print-file-name=libasan.a").output().expect("the compiler runs");
+    let library = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+    assert!(Path::new(&library).is_absolute(), "AddressSanitizer needs GCC and its libasan.a");
+    for argument in ["-Wl,--whole-archive", &library, "-Wl,--no-whole-archive", "-Wl,--export-dynamic", "-lm"] {
+        println!("cargo:rustc-link-arg={argument}");
+    }
 }
 
 fn main() {
@@ -53,11 +65,7 @@ fn main() {
     }
     println!("cargo:rustc-cfg=emulated");
     let mut build = compiler();
-    if let Some(name) = sanitizer() {
-        let flag = format!("-fsanitize={name}");
-        build.flag(&flag).flag("-fno-omit-frame-pointer");
-        println!("cargo:rustc-link-arg-tests={flag}");
-    }
+    sanitize(&mut build);
     let mut kernels = build.clone();
     // Registrations of kernels are reached by nothing; the linker must keep them.
     kernels.link_lib_modifier("+whole-archive").files(files("../cu", "cu")).files(files("src", "cpp"));

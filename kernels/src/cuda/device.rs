@@ -125,9 +125,8 @@ pub trait Device: Send + Sync + 'static {
     /// Gives memory back for good.
     fn release(&self, address: u64);
 
-    /// From here on the allocation is memory of `bytes` bytes (not more than it has) whose contents do not matter: it was handed
-    /// out again, or a kernel is about to write all of it. The emulator holds accesses to these bytes and forgets what was
-    /// written.
+    /// An allocation is handed out again, as memory of `bytes` bytes (not more than it has): the emulator holds accesses to
+    /// these bytes and forgets what was written.
     fn issue(&self, _address: u64, _bytes: usize) {}
 
     /// The memory's contents are no longer wanted, though it will be used again: the emulator forgets what was written.

@@ -66,10 +66,7 @@ impl<'a, D: Device> Call<'a, D> {
     /// A tensor whose old contents do not matter; it gets memory of this format.
     pub(super) fn output(mut self, tensor: &mut Tensor, format: Format) -> Self {
         match self.cuda.prepare(tensor, format) {
-            Ok(address) => {
-                self.cuda.device().issue(address, tensor.count() * format.bytes());
-                self.launch.arguments.push(Argument::Output(address));
-            }
+            Ok(address) => self.launch.arguments.push(Argument::Output(address)),
             Err(error) => self.error = Some(error),
         }
         self
