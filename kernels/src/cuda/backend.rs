@@ -111,10 +111,6 @@ impl<D: Device> Cuda<D> {
     pub(super) fn fault(&self, message: String) -> Error {
         Error::Device { device: self.name(), message }
     }
-
-    pub(super) fn not_there(&self, op: &str) -> Error {
-        self.fault(format!("{op} has no kernel yet"))
-    }
 }
 
 /// The values as the device holds them.
