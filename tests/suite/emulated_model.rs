@@ -44,7 +44,7 @@ fn jobs() -> [Job; 2] {
     ]
 }
 
-const STEPS: usize = 3;
+const STEPS: usize = 4;
 
 /// What a student computes.
 struct Run {
@@ -134,8 +134,8 @@ fn check<P: Backend>(plain: &P, precision: Precision) {
                 let place = format!("{:?} at {capability:?}, {}", job.head, cuda.name());
                 assert!(error <= allowed, "{place}: {what} off by {error:e}, allowed {allowed:e}");
             }
-            let [first, .., last] = allocations[..] else { panic!("several steps") };
-            assert_eq!(first, last, "a later step allocates memory");
+            // The end of the first step takes memory that stays: where the parameters are. So the second may take some too.
+            assert_eq!(allocations[1..], [allocations[1]; STEPS - 1], "a later step allocates memory");
         }
     }
 }

@@ -8,7 +8,7 @@ use stepsynth_core::reference::Reference;
 type Tensor = Array2<f32>;
 type Indices = Vec<i32>;
 
-/// Linear layers with at most so many outputs are heads: their outputs are stored in f32.
+/// Plain linear layers with at most so many outputs are heads: their outputs are stored in f32.
 pub(crate) const HEAD: usize = 16;
 
 /// The reference in f32 with numbers rounded to bfloat16 where a fast backend in bfloat16 rounds them: the operands of
@@ -46,12 +46,6 @@ impl Plain {
     fn store(&self, tensor: &mut Tensor) {
         if self.stores {
             *tensor = rounded(tensor);
-        }
-    }
-
-    fn store_output(&self, tensor: &mut Tensor) {
-        if tensor.ncols() > HEAD {
-            self.store(tensor);
         }
     }
 
@@ -124,7 +118,9 @@ impl Backend for Plain {
 
     fn linear(&self, y: &mut Tensor, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<()> {
         self.reference.linear(y, &rounded(x), &rounded(w), b)?;
-        self.store_output(y);
+        if y.ncols() > HEAD {
+            self.store(y);
+        }
         Ok(())
     }
 
@@ -158,8 +154,8 @@ impl Backend for Plain {
         let mut unused = y.clone();
         let inner = inner.unwrap_or(&mut unused);
         self.reference.linear_activation(y, Some(inner), &rounded(x), &rounded(w), b, kind)?;
-        self.store_output(y);
-        self.store_output(inner);
+        self.store(y);
+        self.store(inner);
         Ok(())
     }
 
@@ -173,7 +169,7 @@ impl Backend for Plain {
         residual: &Tensor,
     ) -> Result<()> {
         self.reference.linear_residual(y, &rounded(x), &rounded(w), b, dropout, residual)?;
-        self.store_output(y);
+        self.store(y);
         Ok(())
     }
 

@@ -59,12 +59,22 @@ impl<'a, B: Backend> Bench<'a, B> {
         self.upload(rows, columns, &self.draw(rows, columns))
     }
 
-    /// What a model stores as an activation, or the gradient of one.
-    pub(super) fn activation(&self, rows: usize, columns: usize) -> B::Tensor {
+    fn draw_rounded(&self, rows: usize, columns: usize) -> Vec<f64> {
         let mut values = self.draw(rows, columns);
         if self.activations == Precision::Bf16 {
             values.iter_mut().for_each(|value| *value = to_bfloat16(*value));
         }
+        values
+    }
+
+    /// What a model keeps in f32 and rounds for a product: numbers that this does not change.
+    pub(super) fn operand(&self, rows: usize, columns: usize) -> B::Tensor {
+        self.upload(rows, columns, &self.draw_rounded(rows, columns))
+    }
+
+    /// What a model stores as an activation, or the gradient of one.
+    pub(super) fn activation(&self, rows: usize, columns: usize) -> B::Tensor {
+        let values = self.draw_rounded(rows, columns);
         // An operation has to write it for the backend to store it as what it is.
         let mut stored = self.empty(rows, columns);
         self.backend.copy(&mut stored, &self.upload(rows, columns, &values)).unwrap();

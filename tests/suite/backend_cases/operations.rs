@@ -78,23 +78,23 @@ fn embed<B: Backend>(bench: &mut Bench<'_, B>, lengths: &[usize], columns: usize
 /// A layer with few outputs is a head, whose outputs and their gradients stay in f32.
 fn linear<B: Backend>(bench: &mut Bench<'_, B>, rows: usize, inputs: usize, outputs: usize) {
     let (backend, stored) = (bench.backend, outputs > HEAD);
-    let output = |bench: &Bench<'_, B>| if stored { bench.activation(rows, outputs) } else { bench.random(rows, outputs) };
-    let (x, w, b) = (bench.activation(rows, inputs), bench.random(outputs, inputs), bench.random(1, outputs));
-    let (residual, d_y, other) = (output(bench), output(bench), bench.activation(rows, inputs));
+    let (x, w, b) = (bench.activation(rows, inputs), bench.operand(outputs, inputs), bench.random(1, outputs));
+    let (residual, other) = (bench.activation(rows, outputs), bench.activation(rows, inputs));
+    let d_y = if stored { bench.activation(rows, outputs) } else { bench.operand(rows, outputs) };
     let (mut y, mut inner) = (bench.empty(rows, outputs), bench.empty(rows, outputs));
     backend.linear(&mut y, &x, &w, &b).unwrap();
     bench.keep_as("y", &y, stored);
     for kind in [Activation::GeluErf, Activation::GeluTanh, Activation::Relu, Activation::Tanh] {
         backend.linear_activation(&mut y, Some(&mut inner), &x, &w, &b, kind).unwrap();
-        bench.keep_as("inner", &inner, stored);
-        bench.keep_as("activated", &y, stored);
+        bench.keep_activation("inner", &inner);
+        bench.keep_activation("activated", &y);
         backend.linear_activation(&mut y, None, &x, &w, &b, kind).unwrap();
-        bench.keep_as("activated, inner not kept", &y, stored);
+        bench.keep_activation("activated, inner not kept", &y);
     }
     for p in [0.0, 0.3] {
         let dropout = Dropout::new(p, Stream::new(bench.seed, "mask"));
         backend.linear_residual(&mut y, &x, &w, &b, dropout.as_ref(), &residual).unwrap();
-        bench.keep_as("with residual", &y, stored);
+        bench.keep_activation("with residual", &y);
     }
 
     let (mut d_x, mut d_w, mut d_b) = (bench.empty(rows, inputs), bench.random(outputs, inputs), bench.random(1, outputs));
