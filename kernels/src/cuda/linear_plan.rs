@@ -2,7 +2,7 @@
 
 use super::backend::Cuda;
 use super::launch::Call;
-use super::{Device, Format, Properties, Tensor};
+use super::{Device, Format, Properties, Tensor, Tier};
 
 /// The three products of a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,16 +65,16 @@ impl Plan {
         let multiprocessors = properties.multiprocessors as usize;
         // Tensor cores take rows of operands in multiples of 16 bytes.
         let whole = match form {
-            Form::Forward => depth % 8 == 0,
-            Form::Input => depth % 8 == 0 && shape.1 % 8 == 0,
-            Form::Weights => shape.0 % 8 == 0 && shape.1 % 8 == 0,
+            Form::Forward => depth.is_multiple_of(8),
+            Form::Input => depth.is_multiple_of(8) && shape.1.is_multiple_of(8),
+            Form::Weights => shape.0.is_multiple_of(8) && shape.1.is_multiple_of(8),
         };
         let mut variants = Vec::new();
         if format == Format::Bf16 && whole && depth > 0 {
-            if properties.capability == (9, 0) && copy_engine {
+            if properties.tier() == Tier::Hopper && copy_engine {
                 variants.push(hopper(form));
             }
-            if properties.capability >= (8, 0) {
+            if properties.tier() != Tier::Portable {
                 variants.extend(tensor_cores(properties, form));
             }
         }
