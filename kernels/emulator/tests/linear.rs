@@ -61,6 +61,9 @@ impl Device for Recorder {
     fn release(&self, address: u64) {
         self.emulator.release(address);
     }
+    fn issue(&self, address: u64, bytes: usize) {
+        self.emulator.issue(address, bytes);
+    }
     fn retire(&self, address: u64) {
         self.emulator.retire(address);
     }

@@ -2,7 +2,7 @@
 
 use super::backend::Cuda;
 use super::launch::Call;
-use super::{Device, Format, Properties, Tensor};
+use super::{Device, Format, Properties, Tensor, Tier};
 
 /// The three products of a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +71,10 @@ impl Plan {
         };
         let mut variants = Vec::new();
         if format == Format::Bf16 && whole && depth > 0 {
-            if properties.capability == (9, 0) && copy_engine {
+            if properties.tier() == Tier::Hopper && copy_engine {
                 variants.push(hopper(form));
             }
-            if properties.capability >= (8, 0) {
+            if properties.tier() != Tier::Portable {
                 variants.extend(tensor_cores(properties, form));
             }
         }
