@@ -44,7 +44,7 @@ fn jobs() -> [Job; 2] {
     ]
 }
 
-const STEPS: usize = 4;
+const STEPS: usize = 3;
 
 /// What a student computes.
 struct Run {
@@ -117,6 +117,13 @@ impl Run {
     }
 }
 
+/// How far a loss of order one may drift in bfloat16: eight roundings a layer and five around the layers, one after another and
+/// independent, each at most half of the last of eight bits, the same again for the parameters' gradients of the steps before,
+/// and four times that is luck of one in ten thousand.
+fn drift(config: &EncoderConfig) -> f64 {
+    4.0 * 2.0_f64.powi(-9) * ((2 * (8 * config.layers + 5)) as f64).sqrt()
+}
+
 /// At most twice as far from the truth as the plain run in the same numbers. In f32 that run is one draw of a random error, so
 /// that the rounding derived for it may be had instead.
 fn check<P: Backend>(plain: &P, precision: Precision) {
@@ -130,9 +137,15 @@ fn check<P: Backend>(plain: &P, precision: Precision) {
             let run = train(&cuda, &job, || allocations.push(cuda.device().allocations()));
             for ((what, error), (_, plain)) in run.distances(&truth).into_iter().zip(plain) {
                 let derived = rounding(&job.config, longest, if what == "gradients" { 3 } else { 1 });
+                let derived = if precision == Precision::Bf16 && what == "curve" { drift(&job.config) } else { derived };
                 let allowed = 2.0 * plain + derived;
                 let place = format!("{:?} at {capability:?}, {}", job.head, cuda.name());
-                assert!(error <= allowed, "{place}: {what} off by {error:e}, allowed {allowed:e}");
+                assert!(
+                    error <= allowed,
+                    "{place}: {what} off by {error:e}, allowed {allowed:e}; {:?} for {:?}",
+                    run.curve,
+                    truth.curve
+                );
             }
             // The end of the first step takes memory that stays: where the parameters are. So the second may take some too.
             assert_eq!(allocations[1..], [allocations[1]; STEPS - 1], "a later step allocates memory");

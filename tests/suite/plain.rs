@@ -1,5 +1,7 @@
 //! The plain run in bfloat16: what an error may be measured by where numbers have eight significant bits.
 
+mod attention;
+
 use ndarray::Array2;
 use stepsynth_core::Result;
 use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceBatch, Dropout, InputGradient};
@@ -241,6 +243,9 @@ impl Backend for Plain {
         dropout: Option<&Dropout>,
     ) -> Result<()> {
         self.reference.attention(out, lse, qkv, batch, heads, dropout)?;
+        if self.stores {
+            attention::forward(out, lse, qkv, &batch.host, heads, dropout);
+        }
         self.store(out);
         Ok(())
     }
@@ -257,6 +262,9 @@ impl Backend for Plain {
         dropout: Option<&Dropout>,
     ) -> Result<()> {
         self.reference.attention_backward(d_qkv, d_out, out, lse, qkv, batch, heads, dropout)?;
+        if self.stores {
+            attention::backward(d_qkv, d_out, [out, lse, qkv], &batch.host, heads, dropout);
+        }
         self.store(d_qkv);
         Ok(())
     }
