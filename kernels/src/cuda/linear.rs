@@ -6,7 +6,7 @@ use stepsynth_core::backend::{Activation, Dropout, InputGradient, expect_shape};
 use super::backend::Cuda;
 use super::launch::Call;
 use super::linear_plan::{Form, Plan};
-use super::{Device, Format, Tensor, linear_head as head};
+use super::{Device, Format, Tensor, elementwise, linear_head as head};
 
 const SUMS: &str = "gemm_sums";
 
@@ -60,6 +60,7 @@ pub(super) fn forward<D: Device>(
     if rows == 0 || outputs == 0 {
         return inner.into_iter().chain([y]).try_for_each(|empty| cuda.prepare(empty, format).map(drop));
     }
+    cuda.expect_f32(op, &[w, finish.bias])?;
     if finish.is_plain() && outputs <= head::OUTPUTS {
         return head::forward(cuda, op, y, x, w, finish.bias);
     }
@@ -112,6 +113,7 @@ pub(super) fn backward<D: Device>(
     if rows == 0 {
         return d_x.into_iter().try_for_each(|empty| cuda.prepare(empty, format).map(drop));
     }
+    cuda.expect_f32(op, &[d_w, d_b, w])?;
     if outputs > 0 {
         bias_gradient(cuda, op, d_b, d_y)?;
     }
@@ -214,20 +216,12 @@ pub(super) fn add_parts<D: Device>(cuda: &Cuda<D>, op: &'static str, to: &mut Te
 
 /// A tensor in the format in which products take their operands.
 fn operand<'a, D: Device>(cuda: &Cuda<D>, op: &'static str, tensor: &'a Tensor) -> Result<&'a Tensor> {
-    match cuda.activations() {
-        Format::F32 => cuda.same_format(op, tensor, &[]).and_then(|format| match format {
-            Format::F32 => Ok(tensor),
-            Format::Bf16 => Err(cuda.fault(format!("{op}: an operand in bf16 in a backend of f32"))),
-        }),
-        Format::Bf16 => tensor.rounded(|tensor| {
+    match (cuda.activations(), cuda.format_of(op, tensor)?) {
+        (Format::F32, Format::F32) | (Format::Bf16, Format::Bf16) => Ok(tensor),
+        (Format::F32, Format::Bf16) => Err(cuda.fault(format!("{op}: an operand in bf16 in a backend of f32"))),
+        (Format::Bf16, Format::F32) => tensor.rounded(|tensor| {
             let mut copy = Tensor::unwritten(tensor.rows, tensor.columns);
-            let count = tensor.count();
-            Call::new(cuda, op, SUMS, "round_to_bf16")
-                .grid(cuda.blocks(count.div_ceil(8), 256), 1, 1)
-                .output(&mut copy, Format::Bf16)
-                .input(tensor)
-                .long(count)
-                .run()?;
+            elementwise::convert(cuda, op, &mut copy, Format::Bf16, tensor)?;
             Ok(copy)
         }),
     }

@@ -14,7 +14,7 @@ pub(super) const OUTPUTS: usize = 16;
 /// Rows that a block has under way.
 const ROWS: usize = 8;
 /// Outputs that share one pass over `x`.
-const GROUP: usize = 4;
+const PASS: usize = 4;
 
 fn kernel(format: Option<Format>, f32: &'static str, bf16: &'static str) -> &'static str {
     match format {
@@ -79,7 +79,7 @@ pub(super) fn weight_gradient<D: Device>(
     x: &Tensor,
 ) -> Result<()> {
     let (rows, outputs, inputs) = (x.rows, d_y.columns, x.columns);
-    let (groups, passes) = (inputs.div_ceil(256), outputs.div_ceil(GROUP));
+    let (groups, passes) = (inputs.div_ceil(256), outputs.div_ceil(PASS));
     let (chunks, length) = cuda.chunks(rows, groups * passes);
     let mut parts = Tensor::unwritten(chunks, outputs * inputs);
     Call::new(cuda, op, SOURCE, kernel(x.format(), "head_weights_f32", "head_weights_bf16"))

@@ -221,7 +221,7 @@ mod tests {
                         let plan = Plan::new(&device(capability), true, format, Form::Weights, shape, depth);
                         assert!(plan.splits >= 1 && plan.blocks >= 1);
                         assert!(plan.splits * plan.length >= depth && (plan.splits - 1) * plan.length < depth, "{plan:?}");
-                        assert!(plan.splits == 1 || plan.length % 64 == 0, "{plan:?}");
+                        assert!(plan.splits == 1 || plan.length.is_multiple_of(64), "{plan:?}");
                     }
                 }
             }

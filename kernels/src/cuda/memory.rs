@@ -89,7 +89,7 @@ mod tests {
     fn size_classes_waste_at_most_an_eighth() {
         for bytes in [1, 255, 256, 257, 2048, 2049, 5000, 1 << 20, (1 << 20) + 1, 123_456_789] {
             let class = size_class(bytes);
-            assert!(class >= bytes && class % 256 == 0);
+            assert!(class >= bytes && class.is_multiple_of(256));
             assert!(class - bytes < 256 || (class - bytes) * 8 <= bytes.next_power_of_two(), "{bytes} {class}");
         }
     }

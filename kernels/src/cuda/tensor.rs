@@ -76,18 +76,14 @@ impl Tensor {
         self.storage.as_ref().map(|storage| storage.format)
     }
 
-    /// These numbers in bf16: the tensor itself, or a copy made by `round` and kept until the next write.
+    /// A copy of these numbers in bf16, made by `round` and kept until the next write; the tensor itself if it is unwritten.
     pub(super) fn rounded(&self, round: impl FnOnce(&Self) -> Result<Self>) -> Result<&Self> {
-        match &self.storage {
-            Some(Storage { format: Format::F32, rounded, .. }) => match rounded.get() {
-                Some(copy) => Ok(copy),
-                None => {
-                    let copy = round(self)?;
-                    Ok(rounded.get_or_init(|| Box::new(copy)))
-                }
-            },
-            _ => Ok(self),
+        let Some(Storage { rounded, .. }) = &self.storage else { return Ok(self) };
+        if let Some(copy) = rounded.get() {
+            return Ok(copy);
         }
+        let copy = round(self)?;
+        Ok(rounded.get_or_init(|| Box::new(copy)))
     }
 }
 

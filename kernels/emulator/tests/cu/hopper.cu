@@ -20,7 +20,8 @@ DEVICE bf16 read_through(Shared<bf16> memory, u64 descriptor, int along, int dee
 /// Copies an operand's slice at (first, depth) of a matrix, then reads it back as the left operand and as the right one: both
 /// outputs are 128 by 64.
 template <bool DEPTH_INNER>
-DEVICE void operand(Global<float> left, Global<float> right, Global<const bf16> matrix, int rows, int columns, int first, int depth) {
+DEVICE void operand(Global<float> left, Global<float> right, Global<const bf16> matrix, int rows, int columns, int first,
+                    int depth) {
     SHARED(bf16, memory, OPERAND_BYTES / 2);
     for (int i = threadIdx.x; i < 2 * BOX * BOX; i += blockDim.x) {
         int half = i / (BOX * BOX), row = i / BOX % BOX, column = i % BOX;
