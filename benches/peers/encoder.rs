@@ -1,4 +1,4 @@
-//! Times fine-tuning steps and inference of a full-size encoder on the CPU backend, on batches of given lengths, and prints
+//! Times fine-tuning steps and inference of a full-size encoder on the CPU or a GPU, on batches of given lengths, and prints
 //! one JSON line. `run.sh` beside it times PyTorch on the same work.
 //!
 //! Weights and token ids are random: speed does not depend on them. Tokens counted are real tokens; there is no padding.
@@ -15,6 +15,8 @@ use stepsynth_core::train::{AdamW, AdamWSettings, HostTargets, TrainSet, train_s
 use stepsynth_core::{Batch, Sequence};
 use stepsynth_kernels::Precision;
 use stepsynth_kernels::cpu::Cpu;
+use stepsynth_kernels::cuda::Cuda;
+use stepsynth_kernels::cuda::driver::Driver;
 
 #[derive(Parser)]
 struct Arguments {
@@ -34,11 +36,21 @@ struct Arguments {
     /// Timed passes, after one that is not timed; the median counts
     #[arg(long, default_value_t = 3)]
     repeats: usize,
+    /// cpu, or cuda for the first GPU
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceName,
+    /// Threads of the CPU
     #[arg(long, default_value_t = 2)]
     threads: usize,
     /// Numbers that linear layers multiply
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionName,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DeviceName {
+    Cpu,
+    Cuda,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -92,14 +104,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         PrecisionName::F32 => Precision::F32,
         PrecisionName::Bf16 => Precision::Bf16,
     };
-    let backend = Cpu::with(arguments.threads, precision)?;
-    let set = rows(&arguments)?;
+    match arguments.device {
+        DeviceName::Cpu => measure(&arguments, &Cpu::with(arguments.threads, precision)?),
+        DeviceName::Cuda => measure(&arguments, &Cuda::new(Driver::open(0)?, precision)),
+    }
+}
+
+fn measure<B: Backend>(arguments: &Arguments, backend: &B) -> Result<(), Box<dyn Error>> {
+    let set = rows(arguments)?;
     let mut model =
-        Model::new(&backend, arguments.model.config(), Head::Classification { labels: 2 }, Initialisation::Transformers, 0)?;
+        Model::new(backend, arguments.model.config(), Head::Classification { labels: 2 }, Initialisation::Transformers, 0)?;
     let order: Vec<usize> = (0..set.sequences.len()).collect();
     let mut seconds = match arguments.mode {
-        Mode::Train => train(&arguments, &backend, &mut model, &set, &order)?,
-        Mode::Infer => infer(&arguments, &backend, &model, &set)?,
+        Mode::Train => train(arguments, backend, &mut model, &set, &order)?,
+        Mode::Infer => infer(arguments, backend, &model, &set)?,
     };
     seconds.sort_by(f64::total_cmp);
     let seconds = seconds[seconds.len() / 2];
@@ -108,6 +126,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let line = serde_json::json!({
         "side": "stepsynth",
         "variant": backend.name(),
+        "device": name(&|| arguments.device.to_possible_value()),
         "model": name(&|| arguments.model.to_possible_value()),
         "lengths": arguments.lengths.file_stem().map(|stem| stem.to_string_lossy()),
         "mode": name(&|| arguments.mode.to_possible_value()),
@@ -137,25 +156,28 @@ fn rows(arguments: &Arguments) -> Result<TrainSet, Box<dyn Error>> {
     Ok(TrainSet { sequences, targets: HostTargets::Labels(labels) })
 }
 
-fn train(
+fn train<B: Backend>(
     arguments: &Arguments,
-    backend: &Cpu,
-    model: &mut Model<Cpu>,
+    backend: &B,
+    model: &mut Model<B>,
     set: &TrainSet,
     order: &[usize],
 ) -> Result<Vec<f64>, Box<dyn Error>> {
     let mut optimizer = AdamW::new(backend, model, AdamWSettings::default())?;
     let masks = Stream::new(0, "dropout");
+    let last = backend.zeros(1, 1)?;
     passes(arguments.repeats, |pass| {
         for (index, batch) in order.chunks(arguments.batch).enumerate() {
             let masks = Some(masks.child((pass * arguments.batches + index) as u64));
             train_step(backend, model, &mut optimizer, set, batch, 1e-5, Some(1.0), masks)?;
         }
+        // A GPU still works on the last step; a copy from it comes after everything before.
+        backend.download(&last)?;
         Ok(())
     })
 }
 
-fn infer(arguments: &Arguments, backend: &Cpu, model: &Model<Cpu>, set: &TrainSet) -> Result<Vec<f64>, Box<dyn Error>> {
+fn infer<B: Backend>(arguments: &Arguments, backend: &B, model: &Model<B>, set: &TrainSet) -> Result<Vec<f64>, Box<dyn Error>> {
     passes(arguments.repeats, |_| {
         for rows in set.sequences.chunks(arguments.batch) {
             let logits = model.logits(backend, &backend.upload_batch(Batch::pack(rows)?)?)?;

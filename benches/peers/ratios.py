@@ -15,8 +15,9 @@ with open(lines) as file:
 
 # Name, our variants (None: the best), theirs.
 COMPARISONS = [
-    ("best against best", None, ["fp32-pad", "fp32-sorted", "bf16-pad", "bf16-sorted"]),
-    ("f32 against its best f32", "cpu", ["fp32-pad", "fp32-sorted"]),
+    ("best against best", None, ["fp32-pad", "fp32-sorted", "bf16-pad", "bf16-sorted", "bf16-compile"]),
+    ("f32 against its best f32", ["cpu", "cuda"], ["fp32-pad", "fp32-sorted"]),
+    ("best against bf16-pad", None, ["bf16-pad"]),
     ("best against fp32-pad512", None, ["fp32-pad512"]),
 ]
 
@@ -37,7 +38,7 @@ for model, lengths, mode in work:
     these = [run for run in runs if (run["model"], run["lengths"], run["mode"]) == (model, lengths, mode)]
     ours = [run for run in these if run["side"] == "stepsynth"]
     for name, mine, theirs in COMPARISONS:
-        us = fastest([run for run in ours if mine in (None, run["variant"])])
+        us = fastest([run for run in ours if mine is None or run["variant"] in mine])
         them = fastest([run for run in these if run["variant"] in theirs])
         cells = [model, lengths, mode, name, f"{us['tokens_per_s']:.0f} ({us['variant']})"]
         cells += [f"{them['tokens_per_s']:.0f} ({them['variant']})", f"{us['tokens_per_s'] / them['tokens_per_s']:.2f}"]

@@ -11,8 +11,6 @@
 mod bench;
 mod operations;
 
-use std::path::Path;
-
 use serde::Deserialize;
 use stepsynth_core::backend::{Activation, Backend};
 use stepsynth_core::reference::Reference;
@@ -107,8 +105,7 @@ impl From<Kind> for Activation {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases.toml");
-    toml::from_str::<Cases>(&std::fs::read_to_string(path).unwrap()).unwrap().case
+    toml::from_str::<Cases>(include_str!("../cases.toml")).unwrap().case
 }
 
 /// One element of one input that is not finite.

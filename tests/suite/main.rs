@@ -13,6 +13,7 @@ mod golden_minilm;
 mod golden_models;
 mod golden_tokenize;
 mod golden_weights;
+mod on_the_gpu;
 mod packing;
 mod paper_tables;
 mod plain;

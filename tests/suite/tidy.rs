@@ -67,7 +67,7 @@ fn no_asynchronous_runtime() {
 
 #[test]
 fn unsafe_is_confined_to_kernels() {
-    const ALLOWED: [&str; 8] = [
+    const ALLOWED: [&str; 9] = [
         "kernels/src/cpu/gemm",
         "kernels/src/cuda/driver/context",
         "kernels/src/cuda/driver/launch",
@@ -75,6 +75,7 @@ fn unsafe_is_confined_to_kernels() {
         "kernels/src/cuda/driver/nvrtc",
         "kernels/src/cuda/driver/tensor_map",
         "kernels/emulator/",
+        "kernels/lab/src/bench/cublaslt",
         "kernels/tests/allocations.rs",
     ];
     for (path, text) in sources(&[".rs"]) {
@@ -137,7 +138,7 @@ fn one_file_opens_the_test_split() {
 /// Every package forbids what the workspace forbids.
 #[test]
 fn every_package_takes_the_workspace_lints() {
-    for package in ["core", "kernels", "datasets", "harness", "benches", "tests"] {
+    for package in ["core", "kernels", "kernels/emulator", "kernels/lab", "datasets", "harness", "benches", "tests"] {
         let lints = manifest(package)["lints"]["workspace"].as_bool();
         assert_eq!(lints, Some(true), "{package}/Cargo.toml needs [lints] workspace = true");
     }

@@ -9,7 +9,7 @@ use stepsynth_core::backend::Backend as _;
 use stepsynth_core::reference::Reference;
 use stepsynth_kernels::cpu::{self, Cpu, Isa};
 use stepsynth_kernels::cuda::driver::Driver;
-use stepsynth_kernels::cuda::{COMPLETE, Cuda, Device as _, Unavailable};
+use stepsynth_kernels::cuda::{Cuda, Device as _, Unavailable};
 
 use crate::experiment::settings::Precision;
 use crate::failure::Failure;
@@ -54,9 +54,6 @@ impl Device {
     pub fn resolve(self, notice: &dyn Fn(&str)) -> Self {
         if self != Self::Auto {
             return self;
-        }
-        if !COMPLETE {
-            return Self::Cpu;
         }
         match cuda(0, Precision::F32) {
             Ok(cuda) => {

@@ -171,9 +171,8 @@ mod tests {
 
     #[test]
     fn out_of_memory_comes_with_a_batch_to_try() {
-        let sequences: Vec<Sequence> =
-            [3, 5, 4].map(|length| Sequence { ids: vec![1; length], token_types: vec![0; length] }).into();
-        let set = TrainSet { sequences, targets: HostTargets::Labels(vec![0; 3]) };
+        let row = Sequence { ids: vec![1; 4], token_types: vec![0; 4] };
+        let set = TrainSet { sequences: vec![row; 3], targets: HostTargets::Labels(vec![0; 3]) };
         let settings = CoreSettings { batch_size: 3, epochs: 1, ..Default::default() };
         let full = || Error::OutOfMemory { device: "cuda:0".into(), asked: 1 << 30, used: 2 << 30, free: 0 };
         let text = format!("{:#}", what_would_fit(full(), &settings, &set));

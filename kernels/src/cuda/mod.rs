@@ -28,9 +28,6 @@ mod source;
 mod tensor;
 mod unavailable;
 
-/// Whether every operation has its kernel; until then a GPU is used only by those who ask for it.
-pub const COMPLETE: bool = false;
-
 pub use backend::Cuda;
 pub use device::{About, Argument, Device, Launch, Properties, Tier};
 pub use source::{HEADERS, SOURCES, Source};

@@ -1,16 +1,19 @@
-//! Compiles every kernel for every architecture, without a GPU, and holds what `ptxas -v` says of each (registers, spills,
-//! shared memory) against `kernels/cu/resources.csv`. A warning, a new spill or any other difference fails.
+//! Compiles every kernel for every architecture, without a GPU, and holds what the assembler in NVRTC says of each (registers,
+//! spills, shared memory) against `kernels/cu/resources.csv`. A warning, a new spill or any other difference fails.
 
-mod ptxas;
+mod report;
 mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
-use stepsynth_kernels::cuda::SOURCES;
-use stepsynth_kernels::cuda::driver::{Nvrtc, architecture, compile};
+use stepsynth_kernels::cuda::driver::{Nvrtc, architecture, options};
+use stepsynth_kernels::cuda::{HEADERS, SOURCES, Source};
 
+use self::report::Report;
 use self::table::Table;
 
 /// Compute capabilities that are checked: the oldest device that the kernels support, one of each tier's first, and a small
@@ -26,9 +29,6 @@ struct Arguments {
     /// Architectures, of sm_75, sm_80, sm_87 and sm_90a [default: all]
     #[arg(long, value_delimiter = ',')]
     arch: Vec<String>,
-    /// The assembler; pip's nvidia-cuda-nvcc-cu12 brings it
-    #[arg(long, default_value = "ptxas")]
-    ptxas: PathBuf,
     /// Write the table instead of comparing with it
     #[arg(long)]
     write: bool,
@@ -60,26 +60,22 @@ fn run(arguments: &Arguments) -> Result<String, String> {
     let (major, minor) = nvrtc.version();
     eprintln!("NVRTC {major}.{minor} ({})", nvrtc.path().display());
 
+    let targets = CAPABILITIES.into_iter().zip(&known).filter(|(_, arch)| wanted(arch));
+    let jobs: Vec<(&Source, &str)> = targets
+        .flat_map(|(capability, arch)| {
+            SOURCES.iter().filter(move |source| source.is_for(capability)).map(move |source| (source, arch.as_str()))
+        })
+        .collect();
     let mut found = Table::default();
     let mut faults = Vec::new();
-    for (capability, arch) in CAPABILITIES.into_iter().zip(&known).filter(|(_, arch)| wanted(arch)) {
-        for source in SOURCES.iter().filter(|source| source.is_for(capability)) {
-            let compiled = match compile(&nvrtc, source, arch) {
-                Ok(compiled) => compiled,
-                Err(log) => {
-                    faults.push(log);
-                    continue;
-                }
-            };
-            let place = format!("{} for {arch}", source.name);
-            if !compiled.log.is_empty() {
-                faults.push(format!("{place}: {}", compiled.log));
+    for ((source, arch), outcome) in jobs.iter().zip(compile_all(&nvrtc, &jobs)) {
+        let place = |fault: String| format!("{} for {arch}: {fault}", source.name);
+        match outcome {
+            Ok(report) => {
+                faults.extend(report.warnings.into_iter().map(place));
+                report.kernels.iter().for_each(|(kernel, &resources)| found.insert(source.stem(), kernel, arch, resources));
             }
-            let report = ptxas::assemble(&arguments.ptxas, arch, &compiled.ptx).map_err(|error| format!("{place}: {error}"))?;
-            faults.extend(report.warnings.into_iter().map(|warning| format!("{place}: {warning}")));
-            for (kernel, resources) in report.kernels {
-                found.insert(source.stem(), &kernel, arch, resources);
-            }
+            Err(fault) => faults.push(place(fault)),
         }
     }
     if !faults.is_empty() {
@@ -99,6 +95,39 @@ fn run(arguments: &Arguments) -> Result<String, String> {
     }
     let advice = "if that is meant: cargo run -p stepsynth-lab --bin compile -- --write";
     Err(format!("{}\n{advice}", differences.join("\n")))
+}
+
+/// Compiles the jobs on all cores; the reports are in their order.
+fn compile_all(nvrtc: &Nvrtc, jobs: &[(&Source, &str)]) -> Vec<Result<Report, String>> {
+    let reports: Vec<OnceLock<Result<Report, String>>> = jobs.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((number, (source, arch))) = pick(&next, jobs) {
+            let compiled = nvrtc.compile(source, HEADERS, &verbose(arch));
+            let report = compiled.map_err(|log| format!("does not compile: {log}")).and_then(|done| report::parse(&done.log));
+            // Each number is picked once.
+            let _ = reports[number].set(report);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    reports.into_iter().filter_map(OnceLock::into_inner).collect()
+}
+
+/// The next job that nobody has.
+fn pick<'a, T>(next: &AtomicUsize, jobs: &'a [T]) -> Option<(usize, &'a T)> {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    jobs.get(number).map(|job| (number, job))
+}
+
+/// The options that programs are compiled with, and the assembler's account.
+fn verbose(arch: &str) -> Vec<String> {
+    let mut options = options(arch);
+    options.push("--ptxas-options=--verbose".into());
+    options
 }
 
 #[cfg(test)]

@@ -15,11 +15,8 @@ pub fn options(architecture: &str) -> Vec<String> {
     vec![format!("--gpu-architecture={architecture}"), "--std=c++17".into(), "--generate-line-info".into()]
 }
 
-/// Compiles one of [`SOURCES`] with what it includes.
-///
-/// # Errors
-/// The compiler's log, which names file and line.
-pub fn compile(nvrtc: &Nvrtc, source: &Source, architecture: &str) -> Result<Compiled, String> {
+/// Compiles a source with what it includes; an error is the compiler's log, which names file and line.
+fn compile(nvrtc: &Nvrtc, source: &Source, architecture: &str) -> Result<Compiled, String> {
     nvrtc.compile(source, HEADERS, &options(architecture)).map_err(|log| {
         let (major, minor) = nvrtc.version();
         format!("kernels/cu/{} does not compile for {architecture} (NVRTC {major}.{minor}): {log}", source.name)

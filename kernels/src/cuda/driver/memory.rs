@@ -84,10 +84,20 @@ impl Memory {
 
     /// Sets the first `bytes` bytes of a block to zero, in order with the stream.
     pub(super) fn zero(&self, address: u64, bytes: usize) -> Result<(), DriverError> {
-        assert!(self.holds(address, bytes), "what is cleared must end where its block ends");
+        self.fill(address, 0, bytes)
+    }
+
+    /// Fills a block with ones, which are NaN in f32 and in bf16, in order with the stream.
+    pub(super) fn poison(&self, address: u64) -> Result<(), DriverError> {
+        let bytes = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).get(&address).copied();
+        bytes.map_or(Ok(()), |bytes| self.fill(address, 0xff, bytes))
+    }
+
+    fn fill(&self, address: u64, value: u8, bytes: usize) -> Result<(), DriverError> {
+        assert!(self.holds(address, bytes), "what is filled must end where its block ends");
         self.context.enter()?;
         // SAFETY: the block holds that many bytes, checked above.
-        unsafe { result::memset_d8_async(address, 0, bytes, self.context.stream()) }
+        unsafe { result::memset_d8_async(address, value, bytes, self.context.stream()) }
     }
 
     /// Copies the first `bytes` bytes of one block to another, in order with the stream.

@@ -23,7 +23,7 @@ use self::memory::Memory;
 use super::device::{About, Device, Launch, Properties};
 use super::unavailable::Unavailable;
 
-pub use self::compile::{architecture, compile, options};
+pub use self::compile::{architecture, options};
 pub use self::nvrtc::{Compiled, Nvrtc};
 
 /// A GPU with one stream.
@@ -36,6 +36,8 @@ pub struct Driver {
     last: Mutex<Option<(&'static str, &'static str)>>,
     /// Whether each launch is waited for (STEPSYNTH_CUDA_SYNC=1), so that an error names its kernel.
     synchronous: bool,
+    /// Whether memory is filled with NaN before each use (STEPSYNTH_CUDA_POISON=1), so that what is not written shows.
+    poison: bool,
     modules: Modules,
     memory: Memory,
     context: Arc<Context>,
@@ -57,13 +59,15 @@ impl Driver {
         let context = Context::open(&found).map_err(|error| Unavailable::DriverFails(describe(error)))?;
         let context = Arc::new(context);
         let variable = |name: &str| std::env::var_os(name);
+        let asked = |name: &str| variable(name).is_some_and(|value| value == "1");
         Ok(Self {
             ordinal,
             properties: found.properties,
             driver: found.driver,
             compiler: Compiler { nvrtc, architecture, cache: Cache::of_user(variable) },
             last: Mutex::default(),
-            synchronous: variable("STEPSYNTH_CUDA_SYNC").is_some_and(|value| value == "1"),
+            synchronous: asked("STEPSYNTH_CUDA_SYNC"),
+            poison: asked("STEPSYNTH_CUDA_POISON"),
             modules: Modules::new(Arc::clone(&context)),
             memory: Memory::new(Arc::clone(&context)),
             context,
@@ -168,7 +172,7 @@ impl Device for Driver {
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64> {
-        self.memory.allocate(bytes).map_err(|error| match error.0 {
+        let address = self.memory.allocate(bytes).map_err(|error| match error.0 {
             CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory {
                 device: format!("cuda:{}", self.ordinal),
                 asked: bytes as u64,
@@ -176,11 +180,20 @@ impl Device for Driver {
                 free: self.context.memory().map_or(0, |(free, _)| free as u64),
             },
             _ => self.fault("taking memory", error),
-        })
+        })?;
+        self.retire(address);
+        Ok(address)
     }
 
     fn release(&self, address: u64) {
         self.memory.release(address);
+    }
+
+    fn retire(&self, address: u64) {
+        if self.poison {
+            // If it fails, so will what follows.
+            let _ = self.memory.poison(address);
+        }
     }
 
     fn copy_in(&self, address: u64, bytes: &[u8]) -> Result<()> {
@@ -200,8 +213,8 @@ impl Device for Driver {
     }
 
     fn tensor_map(&self, address: u64, rows: usize, columns: usize) -> Result<[u64; 16]> {
-        tensor_map::encode(address, rows, columns)
-            .map_err(|error| self.fault(&format!("describing a matrix of {rows} x {columns} to the copy engine"), error))
+        let encoded = self.context.enter().and_then(|()| tensor_map::encode(address, rows, columns));
+        encoded.map_err(|error| self.fault(&format!("describing a matrix of {rows} x {columns} to the copy engine"), error))
     }
 
     fn launch(&self, launch: &Launch) -> Result<()> {

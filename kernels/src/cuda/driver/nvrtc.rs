@@ -34,8 +34,6 @@ struct Functions {
     log: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
     cubin_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
     cubin: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
-    ptx_size: unsafe extern "C" fn(Program, *mut usize) -> c_int,
-    ptx: unsafe extern "C" fn(Program, *mut c_char) -> c_int,
 }
 
 /// What compiling gave.
@@ -43,9 +41,7 @@ struct Functions {
 pub struct Compiled {
     /// Machine code for the architecture.
     pub cubin: Vec<u8>,
-    /// The same as PTX, NVIDIA's portable assembly.
-    pub ptx: String,
-    /// Warnings, with file and line.
+    /// Warnings, with file and line, and what options ask for.
     pub log: String,
 }
 
@@ -154,9 +150,7 @@ impl Nvrtc {
         if cubin.is_empty() {
             return Err("nvrtcGetCUBIN gave nothing".into());
         }
-        let ptx = program.text(self.functions.ptx_size, self.functions.ptx);
-        let ptx = String::from_utf8_lossy(&ptx).trim_end_matches('\0').to_owned();
-        Ok(Compiled { cubin, ptx, log })
+        Ok(Compiled { cubin, log })
     }
 
     fn check(&self, call: &str, status: c_int) -> Result<(), String> {
@@ -224,8 +218,6 @@ fn functions(library: &Library) -> Result<Functions, String> {
         log: function!("nvrtcGetProgramLog"),
         cubin_size: function!("nvrtcGetCUBINSize"),
         cubin: function!("nvrtcGetCUBIN"),
-        ptx_size: function!("nvrtcGetPTXSize"),
-        ptx: function!("nvrtcGetPTX"),
     })
 }
 
