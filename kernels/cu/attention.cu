@@ -136,10 +136,11 @@ struct Thread {
     }
 };
 
-/// Copies rows `first` and on of the block's heads to shared memory, 8 warps-a-head rows of each head, zeros where there are none.
-/// `stride` is the length of a packed row, `offset` where the heads begin in it.
+/// Copies rows `first` and on of the block's heads to shared memory, 8 warps-a-head rows of each head, zeros where there are
+/// none. `stride` is the length of a packed row, `offset` where the heads begin in it.
 template <int WIDTH, class T>
-DEVICE void stage(Shared<float> to, Global<const T> from, i64 stride, int offset, int first, const Work& work, const Shape& shape) {
+DEVICE void stage(Shared<float> to, Global<const T> from, i64 stride, int offset, int first, const Work& work,
+                  const Shape& shape) {
     int log_rows = 3 + work.log_warps;
     for (int i = threadIdx.x; i < TILE * (WIDTH / 4); i += THREADS) {
         int slot = i / (WIDTH / 4), column = i % (WIDTH / 4) * 4;

@@ -13,24 +13,6 @@
 
 #include "common.cuh"
 
-#ifndef UNROLL
-#ifdef STEPSYNTH_EMULATOR
-#define UNROLL
-#define UNROLL_BY(count)
-#else
-#define UNROLL _Pragma("unroll")
-#define UNROLL_BY(count) STEPSYNTH_PRAGMA(unroll count)
-#define STEPSYNTH_PRAGMA(text) _Pragma(#text)
-#endif
-#endif
-
-#ifdef STEPSYNTH_EMULATOR
-#define BLOCKS_A_MULTIPROCESSOR(count)
-#else
-/// After KERNEL: registers are to suffice for so many blocks of four warps.
-#define BLOCKS_A_MULTIPROCESSOR(count) __launch_bounds__(128, count)
-#endif
-
 namespace {
 
 constexpr int WARPS = 4;

@@ -322,7 +322,7 @@ DEVICE void d_keys(Global<bf16> d_qkv, Global<const float> delta, Global<const b
 
 // Kernels for heads of 32 and 64 columns, forward with and without dropout: the bits cost even where all are set.
 #define ATTENTION_FORWARD(NAME, D, DROPOUT, BLOCKS)                                                                            \
-    KERNEL BLOCKS_A_MULTIPROCESSOR(BLOCKS)                                                                                     \
+    KERNEL BOUNDS(THREADS, BLOCKS)                                                                                             \
     NAME(Global<bf16> out, Global<float> lse, Global<const bf16> qkv, Global<const int> cu_seqlens, int sequences, int heads,  \
          int size, float scale, DropoutMask mask) {                                                                            \
         forward<D, DROPOUT>(out, lse, qkv, cu_seqlens, {sequences, heads}, scale, mask);                                       \
@@ -330,7 +330,7 @@ DEVICE void d_keys(Global<bf16> d_qkv, Global<const float> delta, Global<const b
     EXPORT(NAME)
 
 #define ATTENTION_D_Q(NAME, D, BLOCKS)                                                                                         \
-    KERNEL BLOCKS_A_MULTIPROCESSOR(BLOCKS)                                                                                     \
+    KERNEL BOUNDS(THREADS, BLOCKS)                                                                                             \
     NAME(Global<bf16> d_qkv, Global<float> delta, Global<const bf16> d_out, Global<const bf16> out, Global<const float> lse,   \
          Global<const bf16> qkv, Global<const int> cu_seqlens, int sequences, int heads, int size, float scale,                \
          DropoutMask mask) {                                                                                                   \
@@ -339,7 +339,7 @@ DEVICE void d_keys(Global<bf16> d_qkv, Global<const float> delta, Global<const b
     EXPORT(NAME)
 
 #define ATTENTION_D_KV(NAME, D, BLOCKS)                                                                                        \
-    KERNEL BLOCKS_A_MULTIPROCESSOR(BLOCKS)                                                                                     \
+    KERNEL BOUNDS(THREADS, BLOCKS)                                                                                             \
     NAME(Global<bf16> d_qkv, Global<const float> delta, Global<const bf16> d_out, Global<const float> lse,                     \
          Global<const bf16> qkv, Global<const int> cu_seqlens, int sequences, int heads, int size, float scale,                \
          DropoutMask mask) {                                                                                                   \

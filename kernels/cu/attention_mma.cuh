@@ -32,6 +32,15 @@ DEVICE u32 pack(float low, float high) {
 DEVICE float low_of(u32 pair) { return float_of_bits(pair << 16); }
 DEVICE float high_of(u32 pair) { return float_of_bits(pair & 0xffff0000u); }
 
+/// Writes two pairs in one store; the compiler does not always join stores of structs.
+DEVICE void store_pairs(Global<bf16> to, i64 index, u32 low, u32 high) {
+#ifdef STEPSYNTH_EMULATOR
+    store<4>(to, index, Vec<bf16, 4>{{{u16(low)}, {u16(low >> 16)}, {u16(high)}, {u16(high >> 16)}}});
+#else
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to + index)), "r"(low), "r"(high) : "memory");
+#endif
+}
+
 /// Where the 16-byte piece `piece` of row `row` lies in a buffer of rows of D values.
 template <int D>
 DEVICE int place(int row, int piece) {
@@ -125,15 +134,16 @@ struct Sums {
             u32 other = shuffle_xor(odd ? left : right, 1);
             u32 low = odd ? other : left, high = odd ? right : other;
             int column = 8 * (n + (odd ? 1 : 0)) + my.t / 2 * 4;
-            if (my.valid(half)) store<4>(to, at + column, Vec<bf16, 4>{{{u16(low)}, {u16(low >> 16)}, {u16(high)}, {u16(high >> 16)}}});
+            if (my.valid(half)) store_pairs(to, at + column, low, high);
         }
     }
 };
 
-/// Starts the copies of rows `first` and on of the block's heads: 16 warps-a-head rows of each head, zeros where there are none.
-/// `stride` is the length of a packed row, `offset` where the heads begin in it.
+/// Starts the copies of rows `first` and on of the block's heads: 16 warps-a-head rows of each head, zeros where there are
+/// none. `stride` is the length of a packed row, `offset` where the heads begin in it.
 template <int D>
-DEVICE void stage(Shared<bf16> to, Global<const bf16> from, i64 stride, int offset, int first, const Work& work, const Shape& shape) {
+DEVICE void stage(Shared<bf16> to, Global<const bf16> from, i64 stride, int offset, int first, const Work& work,
+                  const Shape& shape) {
     // A round of the block's threads fills ROWS rows; what rounds differ by is the same for all threads.
     constexpr int PIECES = D / 8, ROWS = THREADS / PIECES;
     int log_rows = 4 + work.log_warps, rest = (1 << log_rows) - 1;

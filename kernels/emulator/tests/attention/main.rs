@@ -63,13 +63,8 @@ fn run<B: Backend>(backend: &B, case: &Case, qkv: &B::Tensor, d_out: &B::Tensor)
 
 fn run_batch<B: Backend>(backend: &B, case: &Case, batch: Batch, qkv: &B::Tensor, d_out: &B::Tensor) -> Outputs {
     let batch: DeviceBatch<B::Indices> = backend.upload_batch(batch).unwrap();
-    let cleared = |columns| {
-        let mut tensor = backend.empty(case.tokens(), columns).unwrap();
-        backend.clear(&mut tensor).unwrap();
-        tensor
-    };
-    let mut lse = backend.zeros(case.tokens(), case.heads).unwrap();
-    let (mut out, mut d_qkv) = (cleared(case.hidden()), cleared(3 * case.hidden()));
+    let empty = |columns| backend.empty(case.tokens(), columns).unwrap();
+    let (mut out, mut lse, mut d_qkv) = (empty(case.hidden()), empty(case.heads), empty(3 * case.hidden()));
     let dropout = case.dropout();
     backend.attention(&mut out, &mut lse, qkv, &batch, case.heads, dropout.as_ref()).unwrap();
     backend.attention_backward(&mut d_qkv, d_out, &out, &lse, qkv, &batch, case.heads, dropout.as_ref()).unwrap();
@@ -233,7 +228,7 @@ fn portable_keeps_sequences_apart() {
     }
 }
 
-/// A batch padded to a bucket, as a captured graph has it: empty sequences, and rows of no sequence at the end.
+/// A batch padded to a bucket, as a captured graph has it: empty sequences, and one of the rows that are left over.
 fn serves_a_bucket(capability: (u32, u32), precision: Precision, size: usize) {
     let exact = Case { lengths: &[5, 34, 17], heads: 2, size, p: 0.2 };
     let bucket = Case { lengths: &[5, 34, 17, 60], ..exact };
@@ -252,13 +247,12 @@ fn serves_a_bucket(capability: (u32, u32), precision: Precision, size: usize) {
         positions: vec![0; tokens],
         cu_seqlens: cu_seqlens.to_vec(),
     };
-    let in_bucket = batch(bucket.tokens(), &[0, 5, 5, 39, 56, 56, 56]);
+    let in_bucket = batch(bucket.tokens(), &[0, 5, 5, 39, 56, 116, 116]);
     let in_bucket = run_batch(&cuda, &bucket, in_bucket, &tensors[0][0], &tensors[1][0]);
     let got = run_batch(&cuda, &exact, batch(exact.tokens(), &[0, 5, 39, 56]), &tensors[0][1], &tensors[1][1]);
     for (output, columns) in columns.into_iter().enumerate() {
         let (got, in_bucket, output) = (&got[output], &in_bucket[output], NAMES[output]);
         assert!(got == &in_bucket[..exact.tokens() * columns], "{output} depends on the bucket");
-        assert!(in_bucket[exact.tokens() * columns..].iter().all(|&value| value == 0.0), "{output} of no sequence is written");
     }
 }
 
