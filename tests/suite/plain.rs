@@ -1,8 +1,9 @@
-//! The plain run in bfloat16: what an error may be measured by where numbers have eight significant bits.
+//! Plain runs that an error may be measured by: in bfloat16, where numbers have eight significant bits, and in f32 with sums
+//! made in one chain.
 
 mod attention;
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use stepsynth_core::Result;
 use stepsynth_core::backend::{Activation, AdamWSlot, AdamWStep, Backend, DeviceBatch, Dropout, InputGradient};
 use stepsynth_core::reference::Reference;
@@ -17,8 +18,17 @@ pub(crate) const HEAD: usize = 16;
 /// products and, where activations are stored in bfloat16, activations and their gradients. Sums, statistics, losses,
 /// parameters and their gradients stay in f32.
 pub(crate) struct Plain {
+    products: Products,
     stores: bool,
     reference: Reference<f32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Products {
+    /// The reference's, of operands rounded to bfloat16.
+    OfBfloat16,
+    /// Of f32, term after term as in the formula. The reference adds blocks of terms, which errs less over long sums.
+    InOneChain,
 }
 
 /// Rounded to the eight significant bits of bfloat16, to nearest with ties to even; for numbers of its normal range.
@@ -34,15 +44,26 @@ fn rounded(tensor: &Tensor) -> Tensor {
     tensor.mapv(|value| to_bfloat16(f64::from(value)) as f32)
 }
 
+/// `left right^T`, each sum in one chain.
+fn chained(left: ArrayView2<'_, f32>, right: ArrayView2<'_, f32>) -> Tensor {
+    let sum = |row, column| left.row(row).iter().zip(right.row(column)).fold(0.0, |sum, (a, b)| sum + a * b);
+    Tensor::from_shape_fn((left.nrows(), right.nrows()), |(row, column)| sum(row, column))
+}
+
 impl Plain {
     /// Rounds the operands of products alone.
     pub(crate) fn multiplying() -> Self {
-        Self { stores: false, reference: Reference::new() }
+        Self { products: Products::OfBfloat16, stores: false, reference: Reference::new() }
     }
 
     /// Also rounds what is stored.
     pub(crate) fn storing() -> Self {
-        Self { stores: true, reference: Reference::new() }
+        Self { products: Products::OfBfloat16, stores: true, reference: Reference::new() }
+    }
+
+    /// Rounds nothing to bfloat16; products add their terms one after another.
+    pub(crate) fn chaining() -> Self {
+        Self { products: Products::InOneChain, stores: false, reference: Reference::new() }
     }
 
     fn store(&self, tensor: &mut Tensor) {
@@ -63,7 +84,10 @@ impl Backend for Plain {
     type Indices = Indices;
 
     fn name(&self) -> String {
-        "plain-bf16".into()
+        match self.products {
+            Products::OfBfloat16 => "plain-bf16".into(),
+            Products::InOneChain => "plain-chain".into(),
+        }
     }
 
     fn empty(&self, rows: usize, columns: usize) -> Result<Tensor> {
@@ -119,7 +143,10 @@ impl Backend for Plain {
     }
 
     fn linear(&self, y: &mut Tensor, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<()> {
-        self.reference.linear(y, &rounded(x), &rounded(w), b)?;
+        match self.products {
+            Products::OfBfloat16 => self.reference.linear(y, &rounded(x), &rounded(w), b)?,
+            Products::InOneChain => *y = chained(x.view(), w.view()) + b,
+        }
         if y.ncols() > HEAD {
             self.store(y);
         }
@@ -135,8 +162,18 @@ impl Backend for Plain {
         x: &Tensor,
         w: &Tensor,
     ) -> Result<()> {
-        let mut unused = d_b.clone();
-        self.reference.linear_backward(d_x.as_deref_mut(), d_w, &mut unused, &rounded(d_y), &rounded(x), &rounded(w))?;
+        match self.products {
+            Products::OfBfloat16 => {
+                let (mut unused, [d_y, x, w]) = (d_b.clone(), [d_y, x, w].map(rounded));
+                self.reference.linear_backward(d_x.as_deref_mut(), d_w, &mut unused, &d_y, &x, &w)?;
+            }
+            Products::InOneChain => {
+                *d_w += &chained(d_y.t(), x.t());
+                if let Some(d_x) = d_x.as_deref_mut() {
+                    *d_x = chained(d_y.view(), w.t());
+                }
+            }
+        }
         Self::add_rows(d_b, d_y);
         if let Some(d_x) = d_x {
             self.store(d_x);
@@ -155,6 +192,10 @@ impl Backend for Plain {
     ) -> Result<()> {
         let mut unused = y.clone();
         let inner = inner.unwrap_or(&mut unused);
+        if self.products == Products::InOneChain {
+            self.linear(inner, x, w, b)?;
+            return self.reference.activation(y, inner, kind);
+        }
         self.reference.linear_activation(y, Some(inner), &rounded(x), &rounded(w), b, kind)?;
         self.store(y);
         self.store(inner);
@@ -170,6 +211,13 @@ impl Backend for Plain {
         dropout: Option<&Dropout>,
         residual: &Tensor,
     ) -> Result<()> {
+        if self.products == Products::InOneChain {
+            self.linear(y, x, w, b)?;
+            if let Some(dropout) = dropout {
+                self.reference.dropout(y, dropout)?;
+            }
+            return self.reference.add(y, residual);
+        }
         self.reference.linear_residual(y, &rounded(x), &rounded(w), b, dropout, residual)?;
         self.store(y);
         Ok(())
@@ -185,6 +233,17 @@ impl Backend for Plain {
         x: &Tensor,
         w: &Tensor,
     ) -> Result<()> {
+        if self.products == Products::InOneChain {
+            let mut product = d_x.clone();
+            self.linear_backward(Some(&mut product), d_w, d_b, d_y, x, w)?;
+            return match then {
+                InputGradient::Plus(other) => {
+                    *d_x = product + other;
+                    Ok(())
+                }
+                InputGradient::Through { inner, kind } => self.reference.activation_backward(d_x, &product, inner, kind),
+            };
+        }
         let mut unused = d_b.clone();
         self.reference.linear_backward_into(d_x, then, d_w, &mut unused, &rounded(d_y), &rounded(x), &rounded(w))?;
         Self::add_rows(d_b, d_y);

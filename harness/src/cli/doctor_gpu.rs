@@ -27,7 +27,7 @@ pub(super) fn describe() -> String {
     let (major, minor) = properties.capability;
     let _ = writeln!(
         out,
-        "device cuda: {}, compute capability {major}.{minor}, {} multiprocessors, {:.1} GiB",
+        "device cuda (to be asked for; its kernels have run under an emulator alone so far): {}, compute capability {major}.{minor}, {} multiprocessors, {:.1} GiB",
         properties.name,
         properties.multiprocessors,
         properties.memory_bytes as f64 / f64::from(1 << 30)

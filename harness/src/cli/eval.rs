@@ -36,7 +36,7 @@ pub(super) struct EvalArguments {
     /// Tokens that texts are cut to [default: as in training, else all the model reads]
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
-    /// auto (a GPU if one can be used), cpu, cuda, cuda:N or reference
+    /// auto (the CPU), cpu, cuda, cuda:N or reference
     #[arg(long, default_value = "auto")]
     device: Device,
     /// f32 or bf16
@@ -68,7 +68,7 @@ pub(super) fn eval(arguments: &EvalArguments) -> Result<()> {
         (None, Some(_)) => SplitArgument::File,
         (None, None) => SplitArgument::Select,
     };
-    let device = super::device(arguments.device);
+    let device = arguments.device.resolve();
     let saved = student::open(&arguments.model, device, arguments.precision, arguments.max_length)?;
     let device_name = saved.device.clone();
     let model = for_task(saved, &arguments.model, &task)?;

@@ -106,11 +106,6 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The device to use; a GPU that was not asked for by name is announced.
-fn device(asked: crate::student::Device) -> crate::student::Device {
-    asked.resolve(&|line| eprintln!("{line}"))
-}
-
 /// Writes a result to stdout; a closed pipe is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;

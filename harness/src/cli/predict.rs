@@ -37,7 +37,7 @@ pub(super) struct PredictArguments {
     /// Tokens that texts are cut to, of a context those that one window holds [default: as in training, else all the model reads]
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
-    /// auto (a GPU if one can be used), cpu, cuda, cuda:N or reference
+    /// auto (the CPU), cpu, cuda, cuda:N or reference
     #[arg(long, default_value = "auto")]
     device: Device,
     /// f32 or bf16
@@ -46,7 +46,7 @@ pub(super) struct PredictArguments {
 }
 
 pub(super) fn predict(arguments: &PredictArguments) -> Result<()> {
-    let device = super::device(arguments.device);
+    let device = arguments.device.resolve();
     let saved = student::open(&arguments.model, device, arguments.precision, arguments.max_length)?;
     if io::stdin().is_terminal() {
         eprintln!("reading JSON lines from the terminal until Ctrl-D");

@@ -40,7 +40,7 @@ struct CommonArguments {
     /// Whether a run in that directory is continued
     #[arg(long, value_enum, default_value = "auto")]
     resume: ResumeArgument,
-    /// Where students are trained: auto (a GPU if one can be used), cpu, cuda, cuda:N or reference
+    /// Where students are trained: auto (the CPU), cpu, cuda, cuda:N or reference
     #[arg(long, default_value = "auto")]
     device: Device,
     /// Print the plan and what it would cost, and stop
@@ -137,7 +137,7 @@ fn go(name: &str, arguments: CommonArguments) -> Result<()> {
         }
     }
     let spec = spec::load(name, &overrides)?;
-    let world = RealWorld::new(&spec, super::device(arguments.device))?;
+    let world = RealWorld::new(&spec, arguments.device.resolve())?;
     if arguments.dry_run {
         return super::print(&estimate::describe(&spec, &world)?);
     }

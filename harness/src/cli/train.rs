@@ -69,7 +69,7 @@ pub(super) struct TrainArguments {
     /// f32 or bf16
     #[arg(long)]
     precision: Option<Precision>,
-    /// auto (a GPU if one can be used), cpu, cuda, cuda:N or reference
+    /// auto (the CPU), cpu, cuda, cuda:N or reference
     #[arg(long, default_value = "auto")]
     device: Device,
     /// Write the initial model and the rows and learning rate of every step (JSON lines) to DIR, so that another trainer can do
@@ -105,7 +105,7 @@ pub(super) fn train(arguments: &TrainArguments) -> Result<()> {
     if let Some(directory) = &arguments.dump_steps {
         directory::check(directory, "--dump-steps", false)?;
     }
-    let world = RealWorld::new(&spec, super::device(arguments.device))?;
+    let world = RealWorld::new(&spec, arguments.device.resolve())?;
     let data = load(arguments, &spec, &world, task)?;
     let rows = Rows::read(arguments, &data)?;
     let student = world.student(&data)?;

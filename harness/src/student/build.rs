@@ -88,7 +88,7 @@ pub fn build(
         check_directory(directory, "`train.max_length`", settings.max_length)?;
     }
     let (task, settings) = (task.clone(), settings.clone());
-    let device = device.resolve(&|_| ());
+    let device = device.resolve();
     let tokens = device.inference_tokens();
     Ok(match device {
         Device::Auto | Device::Cpu => {

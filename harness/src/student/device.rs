@@ -20,7 +20,7 @@ const CHOICES: &str = "`auto`, `cpu`, `cuda`, `cuda:N` or `reference`";
 /// Where students run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// The first GPU if it can be used, else the CPU.
+    /// The CPU. A GPU has to be asked for until the kernels have run on one: they were checked by the emulator alone.
     #[default]
     Auto,
     /// The fast CPU backend.
@@ -50,18 +50,9 @@ impl FromStr for Device {
 }
 
 impl Device {
-    /// Replaces `auto` by what it stands for on this machine, and tells `notice` if that is a GPU.
-    pub fn resolve(self, notice: &dyn Fn(&str)) -> Self {
-        if self != Self::Auto {
-            return self;
-        }
-        match cuda(0, Precision::F32) {
-            Ok(cuda) => {
-                notice(&format!("device: cuda:0, {} (--device cpu for the CPU)", cuda.device().properties().name));
-                Self::Cuda(0)
-            }
-            Err(_) => Self::Cpu,
-        }
+    /// Replaces `auto` by what it stands for on this machine.
+    pub fn resolve(self) -> Self {
+        if self == Self::Auto { Self::Cpu } else { self }
     }
 
     /// Name of the device, as its backend names it in f32.
@@ -69,7 +60,7 @@ impl Device {
     /// # Errors
     /// If the backend cannot start.
     pub fn name(self) -> Result<String> {
-        Ok(match self.resolve(&|_| ()) {
+        Ok(match self.resolve() {
             Self::Auto | Self::Cpu => cpu(1, Precision::F32)?.name(),
             Self::Cuda(ordinal) => gpu(ordinal, Precision::F32)?.name(),
             Self::Reference => Reference::<f32>::new().name(),
@@ -168,7 +159,7 @@ mod tests {
         };
         assert!(error.to_string().starts_with("device cuda:4096: "), "{error}");
         assert_eq!(Failure::exit_code(&error), 2);
-        assert_ne!(Device::Auto.resolve(&|_| ()), Device::Auto);
+        assert_ne!(Device::Auto.resolve(), Device::Auto);
         assert!(Device::Auto.name().is_ok());
     }
 }

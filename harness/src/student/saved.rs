@@ -58,7 +58,7 @@ pub fn open(directory: &Path, device: Device, precision: Precision, max_length: 
     let stride = trained_with.map_or(STRIDE, |settings| settings.stride).min(longest / 2);
     let lengths = Lengths { max_length: longest, stride };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let device = device.resolve(&|_| ());
+    let device = device.resolve();
     let tokens = device.inference_tokens();
     let (model, device) = match device {
         Device::Auto | Device::Cpu => learned(Arc::new(cpu(threads, precision)?), directory, head, lengths, tokens)?,
