@@ -9,7 +9,7 @@ use stepsynth_core::backend::Backend as _;
 use stepsynth_core::reference::Reference;
 use stepsynth_kernels::cpu::{self, Cpu, Isa};
 use stepsynth_kernels::cuda::driver::Driver;
-use stepsynth_kernels::cuda::{Cuda, Device as _, Unavailable};
+use stepsynth_kernels::cuda::{Cuda, Unavailable};
 
 use crate::experiment::settings::Precision;
 use crate::failure::Failure;
