@@ -90,7 +90,7 @@ pub enum Argument {
     TensorMap([u64; 16]),
 }
 
-/// One launch of a kernel. Made by [`Call`](super::launch::Call) alone, from tensors that outlive it.
+/// One launch of a kernel. Made by `Call` (`launch.rs`) alone, from tensors that outlive it.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The operation of the backend, for messages.
