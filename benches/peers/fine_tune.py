@@ -136,6 +136,12 @@ def table():
 
 
 if not arguments.table:
+    for name in ["stepsynth", "model", "data"]:
+        if getattr(arguments, name) is None:
+            parser.error(f"--{name} is missing (--table alone prints what is there)")
+    for task in arguments.tasks.split(","):
+        if task not in TASKS:
+            parser.error(f"--tasks: {task} is none of {', '.join(TASKS)}")
     for task in arguments.tasks.split(","):
         for seed in map(int, arguments.seeds.split(",")):
             result = arguments.out / task / f"{seed}.json"

@@ -132,8 +132,8 @@ pub(crate) fn check<P: Backend, B: Backend>(plain: &P, groups: &[Vec<B>], activa
     let plain = run(plain, activations, case, seed);
     let largest = |values: &[f64]| values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     let of_all = truth.iter().map(|output| largest(&output.values)).fold(0.0, f64::max);
-    // Attention's backward pass has the probabilities from the logarithms of their sums. Each of these is kept in f32, half a
-    // unit of rounding of itself off, which is a relative error of all probabilities of its row.
+    // The backward pass of attention on CUDA has the probabilities from the logarithms of their sums alone. Each of these is kept
+    // in f32, half a unit of rounding of itself off, which is a relative error of all probabilities of its row.
     let shared = truth.iter().find(|output| output.name == "lse").map_or(0.0, |output| 0.5 * largest(&output.values));
     for group in groups {
         let name = group[0].name();
@@ -145,7 +145,7 @@ pub(crate) fn check<P: Backend, B: Backend>(plain: &P, groups: &[Vec<B>], activa
                 Case::Attention { .. } => largest(truth).max(1.0),
                 _ => largest(truth),
             };
-            let units = if output == "d_qkv" { 4.0 + shared } else { 4.0 };
+            let units = if output == "d_qkv" && name.starts_with("cuda") { 4.0 + shared } else { 4.0 };
             let allowed = 2.0 * distance(&plain.values, truth) + units * f64::from(f32::EPSILON) * largest;
             let error = distance(&got.values, truth);
             assert!(error <= allowed, "{name} on case {seed} {case:?}: {output} is off by {error:e}, allowed {allowed:e}");
